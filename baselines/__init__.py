@@ -1,0 +1,1 @@
+"""Loading families, box codecs, control models and the cards of published models."""

@@ -1,0 +1,1 @@
+"""The model-blind part of bench: data, tasks, metrics, statistics, records."""

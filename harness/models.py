@@ -1,0 +1,150 @@
+"""What is asked of a model: the protocols an adapter fulfils, and its card."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from harness.boxes import Boxes, no_boxes
+from harness.images import Image
+from harness.samples import PhraseBoxes
+
+Status = Literal["ok", "empty", "malformed"]
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """One data source a model has seen: `modality` is "images", "reports" or "boxes"."""
+
+    dataset: str
+    split: str = "train"
+    modality: str = "images"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Who a model is: what its row in a leaderboard says and what its cache key holds.
+
+    `trained_on` is None when undisclosed (exposure `unknown`). `weights` is the SHA-256 or the
+    pinned revision; `preprocessing` names image geometry and text rules with their version.
+    """
+
+    name: str
+    family: str
+    weights: str = ""
+    preprocessing: str = ""
+    licence: str = ""
+    trained_on: tuple[TrainedOn, ...] | None = ()
+    source: str = ""
+    max_tokens: int | None = None
+    version: int = 1  # of the adapter: raise it when its numbers change
+
+
+@dataclass(frozen=True)
+class Query:
+    """One phrase to be located in one image."""
+
+    image: Image
+    phrase: str
+
+
+@dataclass(frozen=True)
+class Grounding:
+    """A model's answer to a `Query`; boxes and heat map on the original image.
+
+    `status`: "ok" boxes were given, "empty" an explicit, parsed "none", "malformed" an answer that
+    could not be read (wrong on every phrase, and counted). `scores` has one value per box.
+    `heatmap` is (h, w) over the original image, NaN where the model did not look.
+    """
+
+    boxes: Boxes = field(default_factory=no_boxes)
+    scores: Float32[np.ndarray, " _"] | None = None
+    heatmap: Float32[np.ndarray, "_ _"] | None = None
+    raw: str = ""
+    status: Status = "ok"
+    demonstrations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """A solved example for an in-context grounder; boxes in fractions of that image."""
+
+    image: Image
+    phrase: str
+    boxes: Boxes
+
+
+@runtime_checkable
+class EmbeddingModel(Protocol):
+    """A model with one unit vector per image and per text."""
+
+    card: ModelCard
+
+    def prepare_image(self, image: Image) -> Any:
+        """What `embed_images` takes; pure, run ahead in threads."""
+
+    def embed_images(self, prepared: Sequence[Any]) -> Float[np.ndarray, "n d"]:
+        """Unit rows."""
+
+    def embed_texts(self, texts: Sequence[str]) -> Float[np.ndarray, "n d"]:
+        """Unit rows."""
+
+
+@runtime_checkable
+class PairScorer(Protocol):
+    """A model that scores pairs and has no single vector per image."""
+
+    card: ModelCard
+
+    def prepare_image(self, image: Image) -> Any:
+        """What `score` takes; pure, run ahead in threads."""
+
+    def score(self, images: Sequence[Any], texts: Sequence[str]) -> Float[np.ndarray, "n m"]:
+        """Similarity, higher is closer."""
+
+
+@runtime_checkable
+class GroundingModel(Protocol):
+    """A model that locates phrases."""
+
+    card: ModelCard
+
+    def ground(self, queries: Sequence[Query]) -> list[Grounding]:
+        """One answer per query, in order; batched across images."""
+
+
+@runtime_checkable
+class InContextGrounder(GroundingModel, Protocol):
+    """A grounding model that can be shown solved examples first."""
+
+    def ground_with(
+        self, queries: Sequence[Query], demonstrations: Sequence[Sequence[Demonstration]]
+    ) -> list[Grounding]:
+        """One answer per query after its demonstrations, most similar last."""
+
+
+@runtime_checkable
+class Captioner(Protocol):
+    """A model that writes reports and describes boxes."""
+
+    card: ModelCard
+
+    def caption(self, images: Sequence[Image]) -> list[str]:
+        """One report per image."""
+
+    def describe(self, images: Sequence[Image], boxes: Sequence[Boxes]) -> list[str]:
+        """One phrase per image for the boxes given."""
+
+
+@runtime_checkable
+class TruthGrounder(Protocol):
+    """A control that may look at the truth of each sample."""
+
+    card: ModelCard
+
+    def ground_samples(
+        self, samples: Sequence[PhraseBoxes], training: Sequence[PhraseBoxes]
+    ) -> list[Grounding]:
+        """One answer per sample; `training` is empty where there is no train split."""

@@ -1,0 +1,1 @@
+"""Synthetic radiographs with findings, boxes and reports, written as the real datasets are."""

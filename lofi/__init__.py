@@ -1,0 +1,1 @@
+"""LoFi: its model, losses, training, inference and ablation."""
