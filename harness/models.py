@@ -1,15 +1,16 @@
 """What is asked of a model: the protocols an adapter fulfils, and its card."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32
 
+from harness.box_tables import BoxTable
 from harness.boxes import Boxes, no_boxes
 from harness.images import Image
-from harness.samples import PhraseBoxes
+from harness.samples import ImageText, PhraseBoxes
 
 Status = Literal["ok", "empty", "malformed"]
 
@@ -145,6 +146,53 @@ class TruthGrounder(Protocol):
     card: ModelCard
 
     def ground_samples(
-        self, samples: Sequence[PhraseBoxes], training: Sequence[PhraseBoxes]
+        self, samples: Sequence[PhraseBoxes], table: BoxTable | None
     ) -> list[Grounding]:
-        """One answer per sample; `training` is empty where there is no train split."""
+        """One answer per sample of the whole evaluation.
+
+        `table` holds the training split's mean boxes, None where there is no train split.
+
+        Raises:
+            NotScorable: the dataset lacks what the control stands for (a second reader, say).
+        """
+
+
+@runtime_checkable
+class PoolScorer(Protocol):
+    """A control that scores pairs from the truth itself, not from pixels or words."""
+
+    card: ModelCard
+
+    def score_pool(
+        self, samples: Sequence[ImageText]
+    ) -> Callable[[slice, slice], Float32[np.ndarray, "n m"]]:
+        """A function of a slice of images and a slice of asked texts to their similarities.
+
+        Images are `samples` in order, texts those of the asked samples in order.
+
+        Raises:
+            NotScorable: the dataset lacks what the control stands for.
+        """
+
+
+class NotScorable(Exception):
+    """A model and a dataset that do not go together; the message is the reason in the row."""
+
+
+@dataclass(frozen=True)
+class Shuffled:
+    """Any model asked about a different patient's image of the same view (protocol, section 3).
+
+    The task swaps the images; `model` answers as always. `seed` decides the pairing.
+    """
+
+    model: Any
+    card: ModelCard
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class AnalyticChance:
+    """The row of chance: computed from the pool, nothing is asked."""
+
+    card: ModelCard
