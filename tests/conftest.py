@@ -1,0 +1,30 @@
+"""Before anything imports torch: threads that wait must not spin, and nothing may go out."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+REALCXR = REPOSITORY.parent / "shared" / "realcxr"
+
+
+@pytest.fixture
+def realcxr() -> Path:
+    """The folder of real radiographs, or a skip that says so."""
+    if not (REALCXR / "manifest.csv").is_file():
+        pytest.skip("shared/realcxr is not beside the repository")
+    return REALCXR
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's cache; one cache serves the whole session."""
+    if "BENCH_TEST_CACHE" not in os.environ:
+        os.environ["BENCH_TEST_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    monkeypatch.setenv("BENCH_CACHE", os.environ["BENCH_TEST_CACHE"])
