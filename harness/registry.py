@@ -1,8 +1,8 @@
 """Names to objects by lazy "module:function" strings: nothing is imported before it is needed.
 
 `load` of an entry is called as ``load(device, **options)`` and returns a model; `describe`, where
-there is one, as ``describe(**options)`` and returns its `ModelCard` without loading weights, so that
-a finished suite is recognized in seconds.
+there is one, as ``describe(**options)`` and returns its `ModelCard` without loading weights, so
+that a finished suite is recognized in seconds.
 """
 
 import importlib
@@ -17,20 +17,21 @@ from harness.errors import BenchError, unknown
 from harness.models import ModelCard
 from harness.suite_schema import ModelReference
 
-CONTROLS = (
-    "chance",
-    "collapsed",
-    "oracle",
-    "content-ceiling",
-    "commonest-text",
-    "findings-only",
-    "nothing",
-    "centre-box",
-    "mean-box",
-    "text-only",
-    "second-reader",
-    "region-oracle",
-)
+_BOTH = ("retrieval", "grounding")
+CONTROLS: Mapping[str, tuple[str, ...]] = {  # control -> the tasks it stands for something in
+    "chance": ("retrieval",),
+    "collapsed": ("retrieval",),
+    "oracle": _BOTH,
+    "content-ceiling": ("retrieval",),
+    "commonest-text": ("retrieval", "captioning"),
+    "findings-only": ("retrieval",),
+    "nothing": ("grounding",),
+    "centre-box": ("grounding",),
+    "mean-box": ("grounding",),
+    "text-only": ("grounding",),
+    "second-reader": ("grounding",),
+    "region-oracle": ("grounding",),
+}
 _CHECKPOINTS = Path(__file__).parent.parent / "lofi" / "checkpoints"
 
 
@@ -42,6 +43,7 @@ class Entry:
     load: str
     describe: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    tasks: tuple[str, ...] = ()  # of a control; empty: any
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,11 @@ def find_entry(target: str) -> Entry:
     """
     if target in CONTROLS:
         return Entry(
-            "control", "baselines.controls:load", "baselines.controls:describe", {"name": target}
+            "control",
+            "baselines.controls:load",
+            "baselines.controls:describe",
+            {"name": target},
+            CONTROLS[target],
         )
     if target == "shuffled":
         return Entry(

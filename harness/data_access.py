@@ -1,0 +1,110 @@
+"""The dataset an evaluation asks for: the user's own, its phantom twin, or why it is skipped."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.box_tables import BoxTable, build_box_table, read_box_table
+from harness.cache_root import cache_root
+from harness.datasets.table import DatasetSpec, dataset_spec, load_dataset
+from harness.errors import BenchError
+from harness.readable import keep_readable
+from harness.samples import Dataset, PhraseBoxes
+from harness.suite_schema import Evaluation
+
+Report = Callable[[str, int, int], None]  # what, done, of
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A dataset ready to be asked about, or the reason why it is not there."""
+
+    dataset: Dataset | None
+    reason: str = ""
+    roots: Mapping[str, Path] | None = None
+
+
+@dataclass(frozen=True)
+class DataAccess:
+    """Where data come from in this run; `limit` is the command line's ``--limit``."""
+
+    roots: Mapping[str, Path]
+    limit: int | None = None
+    report: Report | None = None
+
+    def load(self, evaluation: Evaluation) -> Loaded:
+        """The evaluation's dataset without its unreadable images.
+
+        Trees that are all unset mean the phantom twin, rendered into the cache on first use; some
+        set and one missing, or no twin to stand in, mean a skip that says what is missing.
+        """
+        spec = dataset_spec(evaluation.dataset)
+        roots: Mapping[str, Path] = self.roots
+        phantom = spec.is_phantom(roots)
+        truth = None
+        if phantom:
+            roots, truth = self._render(spec, evaluation)
+        elif reason := spec.missing(roots):
+            return Loaded(None, reason)
+        dataset = load_dataset(
+            evaluation.dataset,
+            task=_task_of_data(evaluation.task),
+            split=evaluation.split,
+            cohort=evaluation.cohort or None,
+            roots=roots,
+            limit=self.limit,
+            phantom=phantom,
+            truth=truth,
+        )
+        return Loaded(keep_readable(dataset, self._counter("reading images")), roots=roots)
+
+    def _render(
+        self, spec: DatasetSpec, evaluation: Evaluation
+    ) -> tuple[Mapping[str, Path], Path | None]:
+        from harness.phantom.cache import ensure_phantom
+
+        roots = dict(
+            ensure_phantom(
+                evaluation.cohort if evaluation.cohort.startswith("mimic-") else spec.name,
+                evaluation.split,
+                cache_root() / "phantom",
+                limit=self.limit,
+                progress=self._counter("rendering phantoms"),
+            )
+        )
+        return roots, roots.pop("truth", None)
+
+    def _counter(self, what: str) -> Callable[[int, int], None] | None:
+        report = self.report
+        return (lambda done, total: report(what, done, total)) if report else None
+
+    def box_table(self, evaluation: Evaluation, dataset: Dataset) -> BoxTable | None:
+        """Mean boxes of the training split; None where the dataset has no train split.
+
+        A phantom's table ships with its generator; on a user's own data it is computed from the
+        training split's annotations, without opening an image.
+        """
+        if dataset.phantom:
+            from harness.phantom.cache import training_table
+
+            return read_box_table(training_table(evaluation.dataset))
+        spec = dataset_spec(evaluation.dataset)
+        if "train" not in spec.splits:
+            return None
+        try:
+            training = load_dataset(
+                evaluation.dataset,
+                task="grounding",
+                split="train",
+                cohort=evaluation.cohort or None,
+                roots=self.roots,
+            )
+        except BenchError:
+            return None
+        phrases = (s for s in training.samples if isinstance(s, PhraseBoxes))
+        return build_box_table(phrases, f"{evaluation.dataset} train")
+
+
+def _task_of_data(task: str) -> str:
+    """Captioning asks about the retrieval samples: an image with the text of its study."""
+    return "retrieval" if task == "captioning" else task

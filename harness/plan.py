@@ -1,0 +1,145 @@
+"""A suite as cells: one model on one evaluation under one text policy and seed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.errors import BenchError, unknown
+from harness.identity import key_of
+from harness.models import ModelCard
+from harness.registry import Handle, find_model
+from harness.samples import Dataset
+from harness.suite_schema import Evaluation, ModelReference, Suite
+from harness.tasks import find_task
+
+POLICIES = ("official", "chunk-mean")
+_SEEDED = {"shuffled"}  # models whose answers depend on the suite's seed
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """One cell before anything is loaded."""
+
+    evaluation: Evaluation
+    handle: Handle
+    text_policy: str
+    seed: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """How progress lines name the cell."""
+        evaluation = self.evaluation
+        policy = "" if self.text_policy == "official" else f" ({self.text_policy})"
+        return (
+            f"{self.handle.reference.name} on {evaluation.task} "
+            f"{evaluation.dataset} {evaluation.split}{policy}"
+        )
+
+    def identity(self, card: ModelCard, dataset: Dataset) -> dict[str, Any]:
+        """Everything that decides a number of the cell, and nothing else.
+
+        Never the row's name, the device, the batch size, the output folder or the commit.
+        """
+        return {
+            "task": self.evaluation.task,
+            "task_version": find_task(self.evaluation.task).version,
+            "dataset": dataset.name,
+            "split": dataset.split,
+            "cohort": dataset.cohort,
+            "fingerprint": dataset.fingerprint(),
+            "options": dict(self.options),
+            "text_policy": self.text_policy,
+            "seed": self.seed,
+            "use": self.handle.entry.load,
+            "model_options": {**self.handle.entry.options, **self.handle.reference.options},
+            "family": card.family,
+            "weights": card.weights,
+            "preprocessing": card.preprocessing,
+            "adapter_version": card.version,
+        }
+
+    def key(self, card: ModelCard, dataset: Dataset) -> str:
+        """SHA-256 of the identity."""
+        return key_of(self.identity(card, dataset))
+
+
+def plan_cells(suite: Suite, seeds: Sequence[int] = ()) -> list[CellPlan]:
+    """All cells of a suite, evaluation by evaluation, in the order of the file.
+
+    Controls are planned only where they stand for something; a seeded model has one cell per seed.
+
+    Raises:
+        BenchError: an unknown task, model, metric, option or text policy; all found at once.
+    """
+    problems: list[str] = []
+    cells: list[CellPlan] = []
+    chosen = tuple(seeds) or tuple(suite.seeds)
+    handles = [_handle(model, problems) for model in suite.models]
+    for index, evaluation in enumerate(suite.evaluations):
+        try:
+            asked = [h for h in handles if h and _is_asked(h, evaluation)]
+            cells += _cells_of(evaluation, asked, chosen)
+        except BenchError as error:
+            problems.append(f"evaluations[{index}]: {error}")
+    if problems:
+        raise BenchError("\n".join(problems))
+    return cells
+
+
+def _handle(model: ModelReference, problems: list[str]) -> Handle | None:
+    try:
+        return find_model(model)
+    except BenchError as error:
+        problems.append(str(error))
+        return None
+
+
+def _is_asked(handle: Handle, evaluation: Evaluation) -> bool:
+    if evaluation.models and handle.reference.name not in evaluation.models:
+        return False
+    return not handle.entry.tasks or evaluation.task in handle.entry.tasks
+
+
+def _cells_of(
+    evaluation: Evaluation, handles: Sequence[Handle], seeds: Sequence[int]
+) -> Iterator[CellPlan]:
+    options, policies = _checked_options(evaluation)
+    for policy in policies:
+        for handle in handles:
+            if policy != policies[0] and handle.entry.kind == "control":
+                continue
+            many = handle.reference.target in _SEEDED and len(seeds) > 1
+            for seed in seeds if many else seeds[:1]:
+                yield CellPlan(
+                    evaluation, _seeded(handle, seed) if many else handle, policy, seed, options
+                )
+
+
+def _seeded(handle: Handle, seed: int) -> Handle:
+    reference = handle.reference
+    named = reference.model_copy(
+        update={
+            "name": f"{reference.name}-seed{seed}",
+            "use": reference.target,
+            "options": {**reference.options, "seed": seed},
+        }
+    )
+    return Handle(named, handle.entry)
+
+
+def _checked_options(evaluation: Evaluation) -> tuple[dict[str, Any], list[str]]:
+    task = find_task(evaluation.task)
+    given = dict(evaluation.options)
+    named = given.pop("text_policy", "official")
+    policies = [named] if isinstance(named, str) else list(named)
+    for policy in policies:
+        if policy not in POLICIES:
+            raise unknown("text policy", str(policy), POLICIES)
+    for option in given:
+        if option not in task.defaults:
+            raise unknown(f"option of task {task.name}", option, [*task.defaults, "text_policy"])
+    for metric in evaluation.metrics:
+        if metric not in task.metrics:
+            raise unknown(f"metric of task {task.name}", metric, task.metrics)
+    return {**task.defaults, **given}, policies

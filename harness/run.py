@@ -1,0 +1,162 @@
+"""Cells to records: knows no task, model or dataset by name."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.cell_record import blank_record, failed_record, skipped_record, with_scores
+from harness.data_access import DataAccess, Loaded
+from harness.embedding_cache import EmbeddingCache
+from harness.environment import environment, pick_device
+from harness.errors import BenchError
+from harness.models import ModelCard, NotScorable
+from harness.plan import CellPlan
+from harness.record import RunRecord
+from harness.samples import Dataset
+from harness.store import Cell, Store
+from harness.suite_schema import Evaluation
+from harness.tasks import find_task
+from harness.tasks.task import Asking
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run, none of which decides a number."""
+
+    out: Path
+    suite: str = ""
+    device: str = "auto"
+    batch_size: int = 32
+    store_text: bool = False
+    command: str = ""
+    embeddings: Callable[[ModelCard, str, str], EmbeddingCache] | None = None
+
+
+def _silent(*_: object) -> None:
+    """Nobody is told."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told how the run goes; every callback may be left as it is."""
+
+    started: Callable[[CellPlan, int, int], None] = _silent
+    progress: Callable[[str, int, int], None] = _silent
+    finished: Callable[[RunRecord, bool], None] = _silent
+
+
+class WeightsAbsent(BenchError):
+    """A model's weights are not on this machine; the message says how to get them."""
+
+
+def run_cells(
+    cells: Sequence[CellPlan], data: DataAccess, settings: Settings, watch: Watch | None = None
+) -> Iterator[tuple[RunRecord, Loaded]]:
+    """One record per cell, in order, with the data it was asked about.
+
+    A cell that fails leaves a record that says so, and the others go on.
+    """
+    told = watch or Watch()
+    store = Store(settings.out)
+    last: tuple[Evaluation | None, Loaded] = (None, Loaded(None))
+    for index, plan in enumerate(cells):
+        told.started(plan, index, len(cells))
+        if last[0] is None or plan.evaluation != last[0]:
+            last = (plan.evaluation, _load(data, plan.evaluation))
+        record, cached = _run_one(plan, last[1], store, (data, settings, told))
+        told.finished(record, cached)
+        yield record, last[1]
+
+
+def _load(data: DataAccess, evaluation: Evaluation) -> Loaded:
+    loaded = data.load(evaluation)
+    if loaded.dataset is not None and not loaded.dataset.samples:
+        raise BenchError(
+            f"{evaluation.dataset} {evaluation.split}: no sample is left; excluded: "
+            f"{dict(loaded.dataset.excluded)}."
+        )
+    return loaded
+
+
+def _run_one(
+    plan: CellPlan, loaded: Loaded, store: Store, how: tuple[DataAccess, Settings, Watch]
+) -> tuple[RunRecord, bool]:
+    _, settings, _ = how
+    if loaded.dataset is None:
+        return skipped_record(plan, None, loaded.reason, settings.suite), False
+    dataset = loaded.dataset
+    try:
+        card = plan.handle.card()
+    except WeightsAbsent as absent:
+        return skipped_record(plan, dataset, str(absent), settings.suite), False
+    cell = store.cell(
+        plan.evaluation.task,
+        dataset.name,
+        dataset.split,
+        plan.handle.reference.name,
+        plan.key(card, dataset),
+    )
+    if cell.finished():
+        record = cell.record()
+        if record is not None:
+            return record, True
+    return cell.write_record(_attempt(plan, card, (dataset, cell), how)), False
+
+
+def _attempt(
+    plan: CellPlan,
+    card: ModelCard,
+    target: tuple[Dataset, Cell],
+    how: tuple[DataAccess, Settings, Watch],
+) -> RunRecord:
+    dataset, cell = target
+    data, settings, watch = how
+    blank = blank_record(plan, card, dataset, settings.suite).model_copy(
+        update={"private": settings.store_text, "command": settings.command}
+    )
+    started = time.perf_counter()
+    try:
+        device = "cpu" if plan.handle.entry.kind == "control" else pick_device(settings.device)
+        model = plan.handle.load(device)
+        loading = time.perf_counter() - started
+        asking = Asking(
+            model=model,
+            card=card,
+            dataset=dataset,
+            sink=cell,
+            options=plan.options,
+            table=lambda: data.box_table(plan.evaluation, dataset),
+            embeddings=_cache_for(card, settings),
+            text_policy=plan.text_policy,
+            seed=plan.seed,
+            batch_size=settings.batch_size,
+            store_text=settings.store_text,
+            progress=watch.progress,
+        )
+        task = find_task(plan.evaluation.task)
+        counts = task.ask(asking)
+        asked = time.perf_counter()
+        scored = task.score(dataset, cell, plan.options, ())
+    except NotScorable as reason:
+        return blank.model_copy(update={"status": "not_scored", "reason": str(reason)})
+    except Exception as error:
+        return failed_record(blank, error, dataset)
+    seconds = {
+        "load": loading,
+        "ask": asked - started - loading,
+        "score": time.perf_counter() - asked,
+    }
+    update = {
+        "environment": environment(device),
+        "seconds": seconds,
+        "counts": {**counts, **scored.counts},
+    }
+    return with_scores(blank, scored).model_copy(update=update)
+
+
+def _cache_for(card: ModelCard, settings: Settings) -> Callable[[str], EmbeddingCache] | None:
+    make = settings.embeddings
+    if make is None or card.family == "control":
+        return None
+    return lambda modality: make(card, modality, "float32")

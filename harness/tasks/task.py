@@ -1,0 +1,92 @@
+"""A task: what it needs of a model, how it asks, what it can measure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pandas as pd
+
+from harness.box_tables import BoxTable
+from harness.embedding_cache import EmbeddingCache
+from harness.metrics.metric import Metric
+from harness.models import ModelCard
+from harness.record import Score
+from harness.samples import Dataset
+
+Progress = Callable[[str, int, int], None]  # what, done, of
+
+
+def _silent(*_: object) -> None:
+    """Nobody is told."""
+
+
+class OutcomeSink(Protocol):
+    """Where outcomes go while they are computed; a cell of the store."""
+
+    def append(self, kind: str, frame: pd.DataFrame, keys: Sequence[str] = ("sample_id",)) -> None:
+        """Keep these rows; nothing already kept is lost whatever happens next."""
+
+    def done_ids(self, kind: str) -> set[Any]:
+        """Sample ids that need not be asked again."""
+
+    def read(self, kind: str) -> pd.DataFrame:
+        """All rows kept so far, one per sample id."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Everything a task is given to ask one model about one dataset.
+
+    `table` gives the training split's mean boxes, None where there is none; `store_text` allows
+    raw answers in the outcomes; `embeddings` is None where nothing is cached (controls).
+    """
+
+    model: Any
+    card: ModelCard
+    dataset: Dataset
+    sink: OutcomeSink
+    options: Mapping[str, Any] = field(default_factory=dict)
+    table: Callable[[], BoxTable | None] = lambda: None
+    embeddings: Callable[[str], EmbeddingCache] | None = None
+    text_policy: str = "official"
+    seed: int = 0
+    batch_size: int = 32
+    store_text: bool = False
+    progress: Progress = _silent
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores of a cell, and why a metric has none."""
+
+    scores: list[Score]
+    not_scored: Mapping[str, str] = field(default_factory=dict)
+    counts: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task by its functions.
+
+    Args:
+        name: as suites write it.
+        version: raised when the same answers would give other outcomes.
+        ask: fills the sink, returns counts for the record; raises `NotScorable` for a model that
+            lacks the task's protocol, `NonFinite` for NaN or infinity.
+        score: metrics and intervals from the dataset and the stored outcomes; no model needed.
+        kinds: the outcome tables `ask` writes.
+        metrics: what can be measured, by name.
+        defaults: options of `ask` and `score` and their default values.
+    """
+
+    name: str
+    version: int
+    ask: Callable[[Asking], dict[str, float]]
+    score: Callable[[Dataset, OutcomeSink, Mapping[str, Any], Sequence[str]], Scored]
+    kinds: tuple[str, ...]
+    metrics: Mapping[str, Metric]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+class NonFinite(Exception):
+    """A model gave NaN or infinity; the message names what and for which samples."""
