@@ -1,1 +1,1 @@
-"""A metric is two functions: what each outcome contributes, and how contributions become a number."""
+"""What every number means: two functions per metric, and intervals over patients."""

@@ -1,0 +1,276 @@
+"""The metrics of answered boxes: overlap, accuracy, F1, RoDeO, and explicit answers of none."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from harness.metrics import rodeo
+from harness.metrics.grounding import STATUS, GroundingOutcomes
+from harness.metrics.matching import greedy_matched, optimal_matched
+from harness.metrics.metric import FromSums, Metric, macro_mean, mean
+from harness.metrics.overlap import iou_matrix, union_iou
+
+ACC_AT = (0.1, 0.3, 0.5, 0.7)
+BOXES = "boxes"
+
+Contribute = Callable[[GroundingOutcomes], np.ndarray]
+
+
+def _where(rows: np.ndarray, population: np.ndarray) -> np.ndarray:
+    rows = np.asarray(rows, np.float64)
+    rows = rows if rows.ndim == 2 else rows[:, None]
+    return np.where(population[:, None], rows, np.nan)
+
+
+def boxed_population(outcomes: GroundingOutcomes) -> np.ndarray:
+    """Phrases with at least one true box, answered in boxes, (n,) bool."""
+    return outcomes.boxed & outcomes.has_boxes
+
+
+def union_iou_rows(outcomes: GroundingOutcomes) -> np.ndarray:
+    """IoU of painted unions per boxed phrase, (n, 1)."""
+    values = union_iou(outcomes.predicted, outcomes.truth)
+    return _where(values, boxed_population(outcomes))
+
+
+def _acc_rows(threshold: float) -> Contribute:
+    def rows(outcomes: GroundingOutcomes) -> np.ndarray:
+        iou = union_iou_rows(outcomes)
+        return np.where(np.isnan(iou), np.nan, iou >= threshold)
+
+    return rows
+
+
+def _best_boxes(outcomes: GroundingOutcomes) -> np.ndarray:
+    predicted = outcomes.predicted
+    if outcomes.scores is None:
+        return predicted.start[:-1]
+    phrase = np.repeat(np.arange(len(predicted)), predicted.counts)
+    order = np.lexsort((-outcomes.scores, phrase))  # stable: the first of equal scores
+    padded = np.append(order, 0)
+    return np.asarray(padded[predicted.start[:-1]])
+
+
+def best_box_iou(outcomes: GroundingOutcomes) -> np.ndarray:
+    """IoU of the box of highest score (else the first) with the only true box, (n, 1).
+
+    Phrases with no or several true boxes are left out.
+    """
+    predicted, truth = outcomes.predicted, outcomes.truth
+    values = np.zeros(len(outcomes))
+    single = np.flatnonzero(truth.counts == 1)
+    answered = single[predicted.counts[single] > 0]
+    chosen = _best_boxes(outcomes)[answered]
+    boxes, true = predicted.boxes[chosen], truth.boxes[truth.start[answered]]
+    values[answered] = iou_matrix(boxes[:, None], true[:, None])[:, 0, 0]
+    return _where(values, (truth.counts == 1) & outcomes.has_boxes)
+
+
+def _single_rows(threshold: float) -> Contribute:
+    def rows(outcomes: GroundingOutcomes) -> np.ndarray:
+        iou = best_box_iou(outcomes)
+        return np.where(np.isnan(iou), np.nan, iou >= threshold)
+
+    return rows
+
+
+def _count_rows(outcomes: GroundingOutcomes, matched: np.ndarray) -> np.ndarray:
+    predicted = outcomes.predicted.counts.copy()
+    # A malformed answer has no boxes; where there is no truth it would else go unpunished.
+    predicted[outcomes.malformed & ~outcomes.boxed] = 1
+    return np.stack([matched, predicted, outcomes.truth.counts], axis=1)
+
+
+def f1_rows(outcomes: GroundingOutcomes) -> np.ndarray:
+    """(matched, predicted, true) boxes of every phrase answered in boxes, (n, 3)."""
+    matched = greedy_matched(outcomes.predicted, outcomes.truth)
+    return _where(_count_rows(outcomes, matched), outcomes.has_boxes)
+
+
+def _boxed_f1_rows(outcomes: GroundingOutcomes) -> np.ndarray:
+    return _where(f1_rows(outcomes), boxed_population(outcomes))
+
+
+micro_f1 = FromSums(lambda sums, _: 2 * sums[:, 0] / (sums[:, 1] + sums[:, 2]))
+
+
+def set_f1_rows(outcomes: GroundingOutcomes) -> np.ndarray:
+    """F1 of each boxed phrase under its best one-to-one matching at IoU >= 0.5, (n, 1)."""
+    matched = optimal_matched(outcomes.predicted, outcomes.truth)
+    boxes = outcomes.predicted.counts + outcomes.truth.counts
+    return _where(2 * matched / np.maximum(boxes, 1), boxed_population(outcomes))
+
+
+def rodeo_all_rows(outcomes: GroundingOutcomes) -> np.ndarray:
+    """`rodeo.rodeo_rows` of every phrase answered in boxes, (n, 4)."""
+    rows = rodeo.rodeo_rows(outcomes.predicted, outcomes.truth, outcomes.malformed)
+    return _where(rows, outcomes.has_boxes)
+
+
+def _rodeo_boxed_rows(outcomes: GroundingOutcomes) -> np.ndarray:
+    return _where(rodeo_all_rows(outcomes), boxed_population(outcomes))
+
+
+def _said_none(outcomes: GroundingOutcomes) -> np.ndarray:
+    return outcomes.status == STATUS.index("empty")
+
+
+def _negated_rows(outcomes: GroundingOutcomes) -> np.ndarray:
+    population = ~outcomes.boxed & outcomes.phrases.negated & outcomes.has_boxes
+    return _where(_said_none(outcomes), population)
+
+
+def _absent_rows(outcomes: GroundingOutcomes) -> np.ndarray:
+    population = ~outcomes.boxed & ~outcomes.phrases.negated & outcomes.has_boxes
+    return _where(_said_none(outcomes), population)
+
+
+def _false_empty_rows(outcomes: GroundingOutcomes) -> np.ndarray:
+    return _where(_said_none(outcomes), boxed_population(outcomes))
+
+
+def _malformed_rows(outcomes: GroundingOutcomes) -> np.ndarray:
+    return _where(outcomes.malformed, np.ones(len(outcomes), bool))
+
+
+def per_finding(contribute: Contribute) -> Contribute:
+    """Rows for `macro_mean`: the contribution in the finding's column, then its indicator."""
+
+    def rows(outcomes: GroundingOutcomes) -> np.ndarray:
+        values = contribute(outcomes)[:, 0]
+        spread = np.zeros((len(values), 2 * len(outcomes.phrases.findings)))
+        line = np.arange(len(values))
+        spread[line, outcomes.phrases.finding] = np.nan_to_num(values)
+        spread[line, outcomes.phrases.finding + len(outcomes.phrases.findings)] = 1
+        return _where(spread, ~np.isnan(values))
+
+    return rows
+
+
+def macro(metric: Metric) -> Metric:
+    """The mean over findings of a metric that is a mean over phrases, as ``name/macro``."""
+    return Metric(
+        name=f"{metric.name}/macro",
+        contribute=per_finding(metric.contribute),
+        reduce=macro_mean,
+        definition=f"Mean over findings of: {metric.definition}",
+        higher_is_better=metric.higher_is_better,
+        needs=metric.needs,
+    )
+
+
+MIOU = Metric(
+    "miou",
+    union_iou_rows,
+    mean,
+    "Mean over phrases with a true box of the IoU of painted unions.",
+    needs=BOXES,
+)
+ACCURACY = [
+    Metric(
+        f"acc@{threshold}",
+        _acc_rows(threshold),
+        mean,
+        f"Share of phrases with a true box whose union IoU is at least {threshold}.",
+        needs=BOXES,
+    )
+    for threshold in ACC_AT
+]
+SINGLE_BOX = [
+    Metric(
+        f"acc@{threshold}/single-box",
+        _single_rows(threshold),
+        mean,
+        "Share of phrases with exactly one true box whose box of highest score (else the first) "
+        f"has IoU of at least {threshold}.",
+        needs=BOXES,
+    )
+    for threshold in ACC_AT
+]
+F1 = [
+    Metric(
+        "f1@0.5",
+        _boxed_f1_rows,
+        micro_f1,
+        "Micro F1 over all boxes of phrases with a true box, greedy in truth order at IoU >= 0.5.",
+        needs=BOXES,
+    ),
+    Metric(
+        "f1@0.5/all",
+        f1_rows,
+        micro_f1,
+        "As f1@0.5 over all phrases: a box on a phrase without one is a false one.",
+        needs=BOXES,
+    ),
+    Metric(
+        "set_f1@0.5",
+        set_f1_rows,
+        mean,
+        "Mean over phrases with a true box of F1 under the best one-to-one matching at IoU >= 0.5.",
+        needs=BOXES,
+    ),
+]
+_PARTS = (
+    ("rodeo", rodeo.total_score, "Harmonic mean of RoDeO localization, shape and matched share"),
+    ("rodeo/localization", rodeo.localization, "RoDeO eq. 2, closeness of box centers"),
+    ("rodeo/shape", rodeo.shape_matching, "RoDeO eq. 3, agreement of box shapes"),
+)
+RODEO = [
+    Metric(
+        f"{name}{suffix}",
+        rows,
+        reduce,
+        f"{text}, one class, one unit per (image, phrase), {population}.",
+        needs=BOXES,
+    )
+    for name, reduce, text in _PARTS
+    for suffix, rows, population in (
+        ("", _rodeo_boxed_rows, "phrases with a true box"),
+        ("/all", rodeo_all_rows, "all phrases"),
+    )
+]
+ANSWERS = [
+    Metric(
+        "specificity/negated",
+        _negated_rows,
+        mean,
+        "Share of negated sentences answered with an explicit none.",
+        needs=BOXES,
+    ),
+    Metric(
+        "specificity/absent",
+        _absent_rows,
+        mean,
+        "Share of queries for an absent finding answered with an explicit none.",
+        needs=BOXES,
+    ),
+    Metric(
+        "false_empty",
+        _false_empty_rows,
+        mean,
+        "Share of phrases with a true box answered with an explicit none.",
+        higher_is_better=False,
+        needs=BOXES,
+    ),
+    Metric(
+        "malformed",
+        _malformed_rows,
+        mean,
+        "Share of phrases whose answer could not be read.",
+        higher_is_better=False,
+    ),
+]
+
+BOX_METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in [
+        MIOU,
+        macro(MIOU),
+        *ACCURACY,
+        *map(macro, ACCURACY),
+        *SINGLE_BOX,
+        *F1,
+        *RODEO,
+        *ANSWERS,
+    ]
+}

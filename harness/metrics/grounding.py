@@ -1,0 +1,178 @@
+"""What a grounding run leaves behind, in columns: boxes answered and true boxes of every phrase."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from harness.models import Grounding
+from harness.samples import PhraseBoxes
+
+STATUS = ("ok", "empty", "malformed")
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """A list of box sets laid end to end: set i is ``boxes[start[i]:start[i + 1]]``."""
+
+    boxes: Float[np.ndarray, "total 4"]
+    start: Int[np.ndarray, " n_plus_1"]
+
+    def __len__(self) -> int:
+        return len(self.start) - 1
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.boxes[self.start[index] : self.start[index + 1]]
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Boxes per set, (n,)."""
+        return np.diff(self.start)
+
+
+def ragged(sets: Sequence[np.ndarray]) -> Ragged:
+    """The box sets laid end to end, float64."""
+    start = np.cumsum([0, *map(len, sets)])
+    boxes = np.concatenate(sets).astype(np.float64) if sets else np.zeros((0, 4))
+    return Ragged(boxes.reshape(-1, 4), start)
+
+
+@dataclass(frozen=True)
+class Phrases:
+    """What each phrase is: the facts that decide populations, groups and macro averages."""
+
+    patients: Int[np.ndarray, " n"]
+    finding: Int[np.ndarray, " n"]  # code into `findings`
+    findings: tuple[str, ...]
+    kind: np.ndarray  # (n,) str
+    fixed: Bool[np.ndarray, " n"]
+    negated: Bool[np.ndarray, " n"]
+    comparison: Bool[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class GroundingOutcomes:
+    """The answers to all phrases of a cell beside the truth.
+
+    Attributes:
+        phrases: what each phrase is.
+        truth: true boxes, none for a negated or absent finding.
+        predicted: boxes answered; a malformed answer has none.
+        status: index into `STATUS` per phrase.
+        has_boxes: False where the model gave a heat map and no boxes, which box metrics skip.
+        scores: one per predicted box, or None where the model gives none.
+        heatmaps: (h, w) over the original image, NaN where unseen; None without heat maps.
+    """
+
+    phrases: Phrases
+    truth: Ragged
+    predicted: Ragged
+    status: Int[np.ndarray, " n"]
+    has_boxes: Bool[np.ndarray, " n"]
+    scores: Float[np.ndarray, " total"] | None = None
+    heatmaps: tuple[np.ndarray | None, ...] | None = None
+
+    @property
+    def patients(self) -> np.ndarray:
+        """Patient code per phrase, (n,)."""
+        return self.phrases.patients
+
+    @property
+    def boxed(self) -> np.ndarray:
+        """Which phrases have a true box, (n,) bool."""
+        return self.truth.counts > 0
+
+    @property
+    def malformed(self) -> np.ndarray:
+        """Which answers could not be read, (n,) bool."""
+        return self.status == STATUS.index("malformed")
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+
+def codes_of(values: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Integer codes and the sorted names they point to."""
+    names, codes = np.unique(np.array(values, dtype=object).astype(str), return_inverse=True)
+    return codes.astype(np.int64), tuple(names.tolist())
+
+
+def phrases_of(samples: Sequence[PhraseBoxes]) -> Phrases:
+    """What each sample's phrase is, in columns."""
+    finding, findings = codes_of([s.finding for s in samples])
+    return Phrases(
+        patients=codes_of([s.image.patient_id for s in samples])[0],
+        finding=finding,
+        findings=findings,
+        kind=np.array([s.kind for s in samples], dtype=str),
+        fixed=np.array([s.fixed for s in samples], bool),
+        negated=np.array([s.negated for s in samples], bool),
+        comparison=np.array([s.comparison for s in samples], bool),
+    )
+
+
+def _refuse(where: str, why: str) -> ValueError:
+    return ValueError(f"grounding outcome {where}: {why}")
+
+
+def _check_answer(where: str, answer: Grounding) -> None:
+    boxes = np.asarray(answer.boxes)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise _refuse(where, f"boxes have shape {boxes.shape}, expected (n, 4)")
+    if not np.isfinite(boxes).all():
+        raise _refuse(where, "a predicted box is not finite")
+    if answer.scores is not None and len(answer.scores) != len(boxes):
+        raise _refuse(where, f"{len(answer.scores)} scores for {len(boxes)} boxes")
+    if answer.scores is not None and not np.isfinite(answer.scores).all():
+        raise _refuse(where, "a score is not finite")
+    if answer.status == "empty" and len(boxes):
+        raise _refuse(where, f"status 'empty' with {len(boxes)} boxes")
+    if answer.status == "ok" and not len(boxes) and answer.heatmap is None:
+        raise _refuse(where, "status 'ok' without a box; an explicit none is 'empty'")
+    heatmap = answer.heatmap
+    if heatmap is not None and (np.isinf(heatmap).any() or np.isnan(heatmap).all()):
+        raise _refuse(where, "the heat map holds an infinity or no number at all")
+
+
+def _check_truth(where: str, boxes: np.ndarray) -> None:
+    sides = boxes[:, 2:] - boxes[:, :2]
+    if not np.isfinite(boxes).all() or (sides <= 0).any():
+        raise _refuse(where, f"a true box is not finite or has no area: {boxes.tolist()}")
+
+
+def _scores_of(answers: Sequence[Grounding], kept: Sequence[int]) -> np.ndarray | None:
+    with_boxes = [a for a, n in zip(answers, kept, strict=True) if n]
+    if not with_boxes or any(a.scores is None for a in with_boxes):
+        return None
+    return np.concatenate([np.asarray(a.scores, np.float64) for a in with_boxes])
+
+
+def from_samples(samples: Sequence[PhraseBoxes], answers: Sequence[Grounding]) -> GroundingOutcomes:
+    """The outcomes of a cell; `answers[i]` belongs to `samples[i]`.
+
+    Boxes of a malformed answer are dropped: such an answer is wrong on every phrase.
+
+    Raises:
+        ValueError: other numbers of answers than samples, a true box without area, scores of
+            another length than boxes, a value that is not finite, a status that contradicts the
+            boxes, a heat map without a number.
+    """
+    if len(samples) != len(answers):
+        raise ValueError(f"{len(answers)} answers for {len(samples)} samples")
+    for sample, answer in zip(samples, answers, strict=True):
+        _check_answer(sample.sample_id, answer)
+        _check_truth(sample.sample_id, np.asarray(sample.boxes, np.float64).reshape(-1, 4))
+    none = np.zeros((0, 4))
+    kept = [none if a.status == "malformed" else np.asarray(a.boxes) for a in answers]
+    given = [bool(len(boxes)) or a.status != "ok" for boxes, a in zip(kept, answers, strict=True)]
+    with_map = any(a.heatmap is not None for a in answers)
+    return GroundingOutcomes(
+        phrases=phrases_of(samples),
+        truth=ragged([np.asarray(s.boxes).reshape(-1, 4) for s in samples]),
+        predicted=ragged(kept),
+        status=np.array([STATUS.index(a.status) for a in answers], np.int64),
+        has_boxes=np.array(given, bool),
+        scores=_scores_of(answers, [len(boxes) for boxes in kept]),
+        heatmaps=tuple(a.heatmap for a in answers) if with_map else None,
+    )

@@ -1,0 +1,127 @@
+"""Ranks and what is computed from them: Recall@K, MRR, median and mean rank, nDCG, precision@K."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from harness.metrics.metric import Metric, mean, weighted_median
+from harness.metrics.pool import CONVENTIONS
+
+DIRECTIONS = ("image_to_text", "text_to_image")
+RECALL_AT = (1, 5, 10, 20, 40)
+DEPTHS = (1, 5, 10, 20, 40)  # K of DCG and label hits; the last is how deep lists are kept
+TOP = 10  # candidates kept by name
+
+
+@dataclass(frozen=True)
+class RankedQueries:
+    """The queries of one direction under one convention; what retrieval metrics take.
+
+    `rank` is 0 where the convention does not ask the query (a repeated text under `unique_text`).
+    """
+
+    patients: Int[np.ndarray, " m"]
+    rank: Int[np.ndarray, " m"]
+    tied: Bool[np.ndarray, " m"]
+    relevant: Int[np.ndarray, " m"]
+    dcg: Float[np.ndarray, "m depths"]
+    label_hits: Float[np.ndarray, "m depths"] | None
+    candidates: int
+
+
+@dataclass(frozen=True)
+class RetrievalOutcomes:
+    """All queries of one direction, under every convention (columns in order of `CONVENTIONS`).
+
+    Attributes:
+        direction: ``image_to_text`` or ``text_to_image``.
+        patients: patient code of the query.
+        ranks: 1 is best; 0 where the convention does not ask the query.
+        tied: whether a candidate that is not relevant scores exactly as the best relevant one.
+        relevant: number of relevant candidates.
+        dcg: discounted cumulative gain at each of `DEPTHS`, gain 1 for a relevant candidate.
+        label_hits: candidates in the top K that share a label with the query, NaN where it has
+            none; None without labels. The same under all conventions but `unique_text`'s pool.
+        top: row (of the pool) of the best candidates, best first, -1 where there are fewer; a
+            text stands under the first row that bears it, once.
+        top_scores: their similarities, NaN where there are fewer.
+        candidates: size of the pool ranked, per convention.
+    """
+
+    direction: str
+    patients: Int[np.ndarray, " m"]
+    ranks: Int[np.ndarray, "m 4"]
+    tied: Bool[np.ndarray, "m 4"]
+    relevant: Int[np.ndarray, "m 4"]
+    dcg: Float[np.ndarray, "m 4 depths"]
+    label_hits: Float[np.ndarray, "m depths"] | None
+    top: Int[np.ndarray, "m top"]
+    top_scores: Float[np.ndarray, "m top"]
+    candidates: tuple[int, int, int, int]
+
+    def under(self, convention: str) -> RankedQueries:
+        """The queries under one convention, ready for the metrics of `RETRIEVAL_METRICS`."""
+        column = CONVENTIONS.index(convention)
+        return RankedQueries(
+            patients=self.patients,
+            rank=self.ranks[:, column],
+            tied=self.tied[:, column],
+            relevant=self.relevant[:, column],
+            dcg=self.dcg[:, column],
+            label_hits=self.label_hits,
+            candidates=self.candidates[column],
+        )
+
+
+def _asked(queries: RankedQueries, values: np.ndarray) -> np.ndarray:
+    return np.where(queries.rank > 0, np.asarray(values, np.float64), np.nan)[:, None]
+
+
+def _recall(k: int) -> Metric:
+    return Metric(
+        name=f"recall@{k}",
+        contribute=lambda queries: _asked(queries, queries.rank <= k),
+        reduce=mean,
+        definition=f"Share of queries with a relevant candidate in the top {k}; ties count "
+        "against the model.",
+    )
+
+
+def reciprocal_rank(queries: RankedQueries) -> np.ndarray:
+    """1 / rank of the best relevant candidate, (m, 1)."""
+    return _asked(queries, 1 / np.maximum(queries.rank, 1))
+
+
+def _rank(queries: RankedQueries) -> np.ndarray:
+    return _asked(queries, queries.rank)
+
+
+def _tied(queries: RankedQueries) -> np.ndarray:
+    return _asked(queries, queries.tied)
+
+
+MRR = Metric("mrr", reciprocal_rank, mean, "Mean of 1 / rank of the best relevant candidate.")
+MEDIAN_RANK = Metric(
+    "median_rank",
+    _rank,
+    weighted_median,
+    "Median rank of the best relevant candidate.",
+    False,
+    bounded=False,
+)
+MEAN_RANK = Metric(
+    "mean_rank", _rank, mean, "Mean rank of the best relevant candidate.", False, bounded=False
+)
+TIED = Metric(
+    "tied_queries",
+    _tied,
+    mean,
+    "Share of queries where a candidate that is not relevant ties with the best relevant one.",
+    False,
+)
+
+RETRIEVAL_METRICS: Mapping[str, Metric] = {
+    metric.name: metric for metric in [*map(_recall, RECALL_AT), MRR, MEDIAN_RANK, MEAN_RANK, TIED]
+}

@@ -1,0 +1,81 @@
+"""RoDeO, robust detection outcome, by equation, for one class.
+
+Source: Meissen et al., "Robust Detection Outcome: A Metric for Pathology Detection in Medical
+Images" (MICCAI 2023); code FeliMe/RoDeO. One unit is one (image, phrase); counts are summed over
+the set. Boxes of a unit are matched by generalized IoU, min(predicted, true) pairs however far
+apart. Never read alone: a fixed central box scores 0.66 on synthetic boxes.
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+from harness.metrics.grounding import Ragged
+from harness.metrics.matching import best_assignment
+from harness.metrics.metric import FromSums
+from harness.metrics.overlap import area, giou_matrix, shape_classes
+
+EPSILON = 1e-6  # of the harmonic mean, as in the official code
+
+
+def _matched_pairs(shape_predicted: np.ndarray, shape_truth: np.ndarray) -> tuple[np.ndarray, ...]:
+    p, t = best_assignment(giou_matrix(shape_predicted, shape_truth))
+    group = np.arange(len(shape_predicted))[:, None]
+    return shape_predicted[group, p], shape_truth[group, t]
+
+
+def localization_scores(
+    predicted: Float[np.ndarray, "*batch 4"], truth: Float[np.ndarray, "*batch 4"]
+) -> Float[np.ndarray, "*batch"]:
+    """Eq. 2's term: 2 ** -d², d the distance of centers in true widths and heights.
+
+    >>> localization_scores(np.array([0.5, 0, 1.5, 1]), np.array([0, 0, 1.0, 1])).round(4).tolist()
+    0.8409
+    """
+    centers = (predicted[..., :2] + predicted[..., 2:] - truth[..., :2] - truth[..., 2:]) / 2
+    distance = centers / (truth[..., 2:] - truth[..., :2])
+    return np.exp2(-(distance**2).sum(axis=-1))
+
+
+def shape_scores(
+    predicted: Float[np.ndarray, "*batch 4"], truth: Float[np.ndarray, "*batch 4"]
+) -> Float[np.ndarray, "*batch"]:
+    """Eq. 3's term: the IoU after both boxes are moved to the same corner."""
+    sides_p, sides_t = predicted[..., 2:] - predicted[..., :2], truth[..., 2:] - truth[..., :2]
+    inter = np.minimum(sides_p, sides_t).prod(axis=-1)
+    return inter / (area(predicted) + area(truth) - inter)
+
+
+def rodeo_rows(predicted: Ragged, truth: Ragged, malformed: np.ndarray) -> Float[np.ndarray, "n 4"]:
+    """Per unit: localization and shape summed over pairs, matched pairs, pairs and left-overs.
+
+    A malformed answer without truth counts as one box too many, so that it is wrong.
+    """
+    rows = np.zeros((len(truth), 4))
+    rows[:, 3] = np.maximum(predicted.counts, truth.counts)
+    rows[malformed, 3] = np.maximum(rows[malformed, 3], 1)
+    for shape in shape_classes(predicted, truth):
+        p, t = _matched_pairs(shape.predicted, shape.truth)
+        rows[shape.index, 0] = localization_scores(p, t).sum(axis=1)
+        rows[shape.index, 1] = shape_scores(p, t).sum(axis=1)
+        rows[shape.index, 2] = p.shape[1]
+    return rows
+
+
+def _share(column: int) -> FromSums:
+    return FromSums(lambda sums, _: _shares(sums)[:, column])
+
+
+def _shares(sums: np.ndarray) -> np.ndarray:
+    # No unit with a box on either side: nothing to find, nothing wrong, nothing to score.
+    counted = np.where(sums[:, 3:] > 0, sums[:, 3:], np.nan)
+    return sums[:, :3] / counted
+
+
+def _harmonic(sums: np.ndarray, _: np.ndarray) -> np.ndarray:
+    shares = _shares(sums)
+    return 3 / (1 / (shares + EPSILON)).sum(axis=1)
+
+
+localization = _share(0)
+shape_matching = _share(1)
+total_score = FromSums(_harmonic)
