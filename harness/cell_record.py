@@ -16,7 +16,8 @@ from harness.samples import Dataset
 from harness.tasks.task import NonFinite, Scored
 
 
-def _skipped(plan: CellPlan, dataset: Dataset | None, reason: str, settings: Settings) -> RunRecord:
+def skipped_record(plan: CellPlan, dataset: Dataset | None, reason: str, suite: str) -> RunRecord:
+    """The record of a cell that was not asked, and why."""
     card = ModelCard(plan.handle.reference.name, family=plan.handle.entry.kind, trained_on=None)
     record = blank_record(plan, card, dataset, suite)
     return record.model_copy(update={"status": "skipped", "reason": reason})

@@ -11,6 +11,13 @@ class BenchError(Exception):
     """
 
 
+class WeightsAbsent(BenchError):
+    """A model's weights are not on this machine: its cells are skipped, and the message says why.
+
+    It names the file, the licence gate if there is one, and the one command that gets them.
+    """
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> BenchError:
     """The error for a name that is not in a table, with the nearest known name.
 

@@ -9,7 +9,7 @@ from harness.cell_record import blank_record, failed_record, skipped_record, wit
 from harness.data_access import DataAccess, Loaded
 from harness.embedding_cache import EmbeddingCache
 from harness.environment import environment, pick_device
-from harness.errors import BenchError
+from harness.errors import BenchError, WeightsAbsent
 from harness.models import ModelCard, NotScorable
 from harness.plan import CellPlan
 from harness.record import RunRecord
@@ -44,10 +44,6 @@ class Watch:
     started: Callable[[CellPlan, int, int], None] = _silent
     progress: Callable[[str, int, int], None] = _silent
     finished: Callable[[RunRecord, bool], None] = _silent
-
-
-class WeightsAbsent(BenchError):
-    """A model's weights are not on this machine; the message says how to get them."""
 
 
 def run_cells(

@@ -1,0 +1,186 @@
+"""Phrase grounding: where in this image is what the phrase says?"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.boxes import no_boxes
+from harness.images import Image
+from harness.metrics.bootstrap import Interval, score
+from harness.metrics.grounding import from_samples
+from harness.metrics.tables import GROUNDING_METRICS
+from harness.models import (
+    Grounding,
+    GroundingModel,
+    NotScorable,
+    Query,
+    Shuffled,
+    TruthGrounder,
+)
+from harness.outcomes_store import pack_heatmap, unpack_heatmap
+from harness.record import Score
+from harness.samples import Dataset, PhraseBoxes
+from harness.tasks.grounding_groups import grounding_groups
+from harness.tasks.shuffle import other_images
+from harness.tasks.task import Asking, NonFinite, OutcomeSink, Scored, Task
+
+KIND = "boxes"
+SHARD = 256  # answers that are stored at a time
+
+
+def ask(asking: Asking) -> dict[str, float]:
+    """Have every phrase located, storing answers as they come; counts of how they were answered."""
+    samples = [s for s in asking.dataset.samples if isinstance(s, PhraseBoxes)]
+    done = asking.sink.done_ids(KIND)
+    todo = [sample for sample in samples if sample.sample_id not in done]
+    for shard in _answers(asking, samples, todo):
+        asking.sink.append(KIND, pd.DataFrame(shard))
+    return {}
+
+
+def _answers(
+    asking: Asking, samples: Sequence[PhraseBoxes], todo: Sequence[PhraseBoxes]
+) -> Iterator[list[dict[str, Any]]]:
+    model = asking.model
+    if isinstance(model, TruthGrounder):
+        wanted = {sample.sample_id for sample in todo}
+        answers = model.ground_samples(samples, asking.table())
+        pairs = zip(samples, answers, strict=True)
+        yield [_row(s, a, 0.0, asking) for s, a in pairs if s.sample_id in wanted]
+        return
+    inner = model.model if isinstance(model, Shuffled) else model
+    if not isinstance(inner, GroundingModel):
+        raise NotScorable("it locates nothing: no ground(queries), so it cannot run 'grounding'")
+    swapped = _images(samples, model)
+    for start in range(0, len(todo), SHARD):
+        rows: list[dict[str, Any]] = []
+        for first in range(start, min(start + SHARD, len(todo)), asking.batch_size):
+            batch = todo[first : min(first + asking.batch_size, start + SHARD)]
+            rows += _batch(inner, batch, swapped, asking)
+            asking.progress("locating phrases", first + len(batch), len(todo))
+        yield rows
+
+
+def _images(samples: Sequence[PhraseBoxes], model: Any) -> dict[str, Image]:
+    images = [sample.image for sample in samples]
+    if isinstance(model, Shuffled):
+        images = other_images(images, model.seed)
+    return {
+        sample.sample_id: Image(image.image_id, image.file)
+        for sample, image in zip(samples, images, strict=True)
+    }
+
+
+def _batch(
+    model: GroundingModel,
+    batch: Sequence[PhraseBoxes],
+    images: Mapping[str, Image],
+    asking: Asking,
+) -> list[dict[str, Any]]:
+    started = time.perf_counter()
+    answers = model.ground([Query(images[s.sample_id], s.phrase) for s in batch])
+    if len(answers) != len(batch):
+        raise ValueError(f"{asking.card.name}: {len(answers)} answers to {len(batch)} queries")
+    seconds = (time.perf_counter() - started) / len(batch)
+    return [_row(s, a, seconds, asking) for s, a in zip(batch, answers, strict=True)]
+
+
+def _row(sample: PhraseBoxes, answer: Grounding, seconds: float, asking: Asking) -> dict[str, Any]:
+    where = f"{asking.card.name} on {sample.sample_id}"
+    _refuse_non_finite(where, answer)
+    row: dict[str, Any] = {
+        "sample_id": sample.sample_id,
+        "patient_id": sample.image.patient_id,
+        "image_id": sample.image.image_id,
+        "boxes": np.asarray(answer.boxes, np.float32).reshape(-1),
+        "scores": None if answer.scores is None else np.asarray(answer.scores, np.float32),
+        "status": answer.status,
+        "demonstrations": list(answer.demonstrations),
+        "seconds": seconds,
+    }
+    row |= pack_heatmap(answer.heatmap)
+    if asking.store_text:
+        row["raw"] = answer.raw
+    return row
+
+
+def _refuse_non_finite(where: str, answer: Grounding) -> None:
+    if not np.isfinite(answer.boxes).all():
+        raise NonFinite(f"{where}: a box has NaN or infinity")
+    if answer.scores is not None and not np.isfinite(answer.scores).all():
+        raise NonFinite(f"{where}: a score is NaN or infinity")
+    if answer.heatmap is not None and np.isinf(answer.heatmap).any():
+        raise NonFinite(f"{where}: the heat map has an infinity")
+
+
+def read_answers(frame: pd.DataFrame) -> dict[str, Grounding]:
+    """Sample id to the stored answer."""
+    return {str(row["sample_id"]): _grounding(row) for row in frame.to_dict("records")}
+
+
+def _grounding(row: Mapping[Any, Any]) -> Grounding:
+    flat = np.asarray(row["boxes"], np.float32)
+    scores = row["scores"]
+    return Grounding(
+        boxes=flat.reshape(-1, 4) if flat.size else no_boxes(),
+        scores=None if scores is None else np.asarray(scores, np.float32),
+        heatmap=unpack_heatmap(row),
+        status=row["status"],
+        raw=str(row.get("raw") or ""),
+        demonstrations=tuple(row["demonstrations"]),
+    )
+
+
+def score_answers(
+    dataset: Dataset, sink: OutcomeSink, options: Mapping[str, Any], metrics: Sequence[str]
+) -> Scored:
+    """Every metric in every group, with patient-clustered intervals, from the stored answers."""
+    samples = [s for s in dataset.samples if isinstance(s, PhraseBoxes)]
+    answers = read_answers(sink.read(KIND))
+    outcomes = from_samples(samples, [answers[s.sample_id] for s in samples])
+    chosen = {n: m for n, m in GROUNDING_METRICS.items() if not metrics or n in metrics}
+    groups = grounding_groups(samples)
+    found = score(chosen, outcomes, groups=groups, draws=int(options["draws"]))
+    scores, missing = [], {}
+    for group, values in found.items():
+        for name, interval in values.items():
+            if interval.n and not np.isnan(interval.value):
+                scores.append(_score(name, group, interval))
+            elif group == "all":
+                missing[name] = _reason(chosen[name].needs, interval)
+    counts = {
+        "malformed": float(outcomes.malformed.sum()),
+        "empty": float(sum(a.status == "empty" for a in answers.values())),
+        "phrases": float(len(samples)),
+    }
+    return Scored(scores, missing, counts)
+
+
+def _reason(needs: str, interval: Interval) -> str:
+    return f"needs {needs}" if needs else interval.note or "no phrase it speaks of"
+
+
+def _score(name: str, group: str, interval: Interval) -> Score:
+    return Score(
+        metric=name,
+        group=group,
+        value=interval.value,
+        low=interval.low,
+        high=interval.high,
+        n=interval.n,
+        patients=interval.patients,
+    )
+
+
+TASK = Task(
+    name="grounding",
+    version=1,
+    ask=ask,
+    score=score_answers,
+    kinds=(KIND,),
+    metrics=GROUNDING_METRICS,
+    defaults={"draws": 1000},
+)
