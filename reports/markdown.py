@@ -153,8 +153,9 @@ def _code(name: str) -> str:
 def _panel(panel: Panel, section: Section, ranks: Ranks) -> list[str]:
     counts = count_names(panel.rows) if panel is section.panels[0] else []
     head = ["rank"] * bool(ranks) + ["model", "exposure"]
+    names = len(head)
     head += [column_title(c) for c in panel.columns] + ["n", "pool", *counts]
-    lines = [_line(head), _line(["---"] * 3 + ["---:"] * (len(head) - 3))]
+    lines = [_line(head), _line(["---"] * names + ["---:"] * (len(head) - names))]
     reasons: list[str] = []
     shown = ""
     for row in panel.rows:
@@ -165,7 +166,7 @@ def _panel(panel: Panel, section: Section, ranks: Ranks) -> list[str]:
         score = primary_score(row, panel, section.key.task)
         tail = [f"{score.n:,}", f"{score.pool:,}" if score.pool else "–"] if score else ["–", "–"]
         first = [ranks.get(row.record.key, "–")] * bool(ranks)
-        first += [escape(row.model), row.record.exposure]
+        first += [escape(row.model), row.record.exposure if row.role == "model" else "–"]
         lines.append(_line([*first, *cells, *tail, *(count_text(row.record, n) for n in counts)]))
     notes = [f"{index}. {escape(reason)}" for index, reason in enumerate(reasons, 1)]
     return [*lines, "", *notes, *([""] if notes else [])]

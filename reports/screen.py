@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -17,8 +17,8 @@ EXPOSURE_STYLES = {"external": "green", "internal": "yellow", "contaminated": "r
 ROLE_STYLES = {"model": "bold", "control": "", "ceiling": "italic"}
 
 MODEL_WIDTH = 26
-CELL_WIDTH = 15  # "[0.380, 0.444]" and a space
-FIXED_WIDTH = MODEL_WIDTH + 14 + 8  # model, exposure, n
+CELL_WIDTH = 13  # "0.380–0.444" and a margin
+FIXED_WIDTH = MODEL_WIDTH + 14 + 7  # model, exposure, n
 
 
 def print_leaderboard(
@@ -61,34 +61,33 @@ def _shown_columns(panel: Panel, task: str, width: int) -> list[ColumnKey]:
 
 
 def _by_weight(columns: Sequence[ColumnKey], task: str) -> list[ColumnKey]:
-    """The primary column, then the directions in turn, so that both are seen on a narrow screen."""
+    """The primary metric in each direction first, so that a narrow screen still shows both."""
     primary = primary_column(task, columns)
-    place = {column: index for index, column in enumerate(columns)}
     turns: dict[ColumnKey, int] = {}
     seen: dict[str, int] = {}
     for column in columns:
         turns[column] = seen[column[0]] = seen.get(column[0], -1) + 1
-    return sorted(columns, key=lambda c: (c != primary, turns[c], place[c]))
+    return sorted(columns, key=lambda c: (primary is not None and c[1] != primary[1], turns[c]))
 
 
 def _panel(panel: Panel, section: Section, width: int, ranks: Ranks) -> list[object]:
     columns = _shown_columns(panel, section.key.task, width)
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim", border_style="bright_black")
     if ranks:
         table.add_column("rank", justify="right")
-    table.add_column("model", max_width=MODEL_WIDTH, overflow="fold")
-    table.add_column("exposure")
+    table.add_column("model", max_width=MODEL_WIDTH, overflow="fold", vertical="top")
+    table.add_column("exposure", min_width=8)
     for column in columns:
         table.add_column(_heading(column), justify="right", no_wrap=True)
     table.add_column("n", justify="right")
     shown = "model"
     for row in panel.rows:
         if row.role != shown:
-            table.add_section()
-            table.add_row(*[""] * (bool(ranks)), Text(f"{row.role}s", style="dim italic"))
+            head = Text(f"\n{row.role}s", style=f"dim {ACCENT}")
+            table.add_row(*[""] * bool(ranks), head)
             shown = row.role
         table.add_row(*_cells(row, columns, ranks))
-    return [Padding(table, (1, 0, 0, 0)), *_footer(panel, columns, section)]
+    return [table, *_footer(panel, columns, section)]
 
 
 def _heading(column: ColumnKey) -> Text:
@@ -104,19 +103,20 @@ def _cells(row: Row, columns: Sequence[ColumnKey], ranks: Ranks) -> list[Text]:
     exposure = record.exposure if row.role == "model" else ""
     cells.append(Text(exposure, style=EXPOSURE_STYLES.get(exposure, "dim")))
     for column in columns:
-        cells.append(_value(row.cells.get(column), row.notes.get(column, "")))
+        score, note = row.cells.get(column), row.notes.get(column, "")
+        cells.append(_value(score, note, interval=row.role == "model"))
     score = next((row.cells[c] for c in columns if c in row.cells), None)
     cells.append(Text(f"{score.n:,}" if score else "–", style="dim"))
     return cells
 
 
-def _value(score: Score | None, note: str) -> Text:
+def _value(score: Score | None, note: str, *, interval: bool) -> Text:
     if score is None or score.value is None:
         return Text("not taught" if note.startswith("not taught") else "–", style="dim")
     text = Text(number(score.value, score.metric))
-    if score.low is not None and score.high is not None:
+    if interval and score.low is not None and score.high is not None:
         low, high = number(score.low, score.metric), number(score.high, score.metric)
-        text.append(f"\n[{low}, {high}]", style="dim")
+        text.append(f"\n{low}–{high}", style="dim")
     return text
 
 
