@@ -94,6 +94,14 @@ class EmbeddingModel(Protocol):
 
 
 @runtime_checkable
+class TokenCounter(Protocol):
+    """A model that says how long a text is for it; asked for chunks and for what is cut."""
+
+    def count_tokens(self, texts: Sequence[str]) -> Sequence[int]:
+        """Tokens per text, special tokens included, before any truncation."""
+
+
+@runtime_checkable
 class PairScorer(Protocol):
     """A model that scores pairs and has no single vector per image."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.cell_record import blank_record, failed_record, skipped_record, with_scores
 from harness.data_access import DataAccess, Loaded
-from harness.embedding_cache import EmbeddingCache
+from harness.embedding_cache import EmbeddingCache, open_cache
 from harness.environment import environment, pick_device
 from harness.errors import BenchError, WeightsAbsent
 from harness.models import ModelCard, NotScorable
@@ -30,7 +30,7 @@ class Settings:
     batch_size: int = 32
     store_text: bool = False
     command: str = ""
-    embeddings: Callable[[ModelCard, str, str], EmbeddingCache] | None = None
+    cache_embeddings: bool = True
 
 
 def _silent(*_: object) -> None:
@@ -123,7 +123,7 @@ def _attempt(
             sink=cell,
             options=plan.options,
             table=lambda: data.box_table(plan.evaluation, dataset),
-            embeddings=_cache_for(card, settings),
+            embeddings=_cache_for(plan, card, settings),
             text_policy=plan.text_policy,
             seed=plan.seed,
             batch_size=settings.batch_size,
@@ -151,8 +151,11 @@ def _attempt(
     return with_scores(blank, scored).model_copy(update=update)
 
 
-def _cache_for(card: ModelCard, settings: Settings) -> Callable[[str], EmbeddingCache] | None:
-    make = settings.embeddings
-    if make is None or card.family == "control":
+def _cache_for(
+    plan: CellPlan, card: ModelCard, settings: Settings
+) -> Callable[[str], EmbeddingCache] | None:
+    # A shuffled model's card is a control's; its embeddings are the inner model's, cached there.
+    if not settings.cache_embeddings or not card.weights:
         return None
-    return lambda modality: make(card, modality, "float32")
+    options = dict(plan.handle.reference.options)
+    return lambda modality: open_cache(card, modality, options=options)

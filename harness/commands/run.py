@@ -1,0 +1,110 @@
+"""`bench run SUITE`: models x evaluations -> outcomes, records, leaderboard."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from harness.commands.options import evaluation_options, output_options
+from harness.commands.progress import RunProgress
+from harness.data_access import DataAccess, Loaded
+from harness.lock import RunLock
+from harness.plan import CellPlan, plan_cells
+from harness.record import RunRecord
+from harness.roots import data_roots
+from harness.run import Settings, Watch, run_cells
+from harness.suite import pick_models, read_suite
+from harness.suite_schema import Suite
+
+FAILURES = {"failed", "timeout", "out_of_memory"}
+
+
+@click.command("run")
+@click.argument("suite")
+@evaluation_options
+@click.option("--out", type=click.Path(path_type=Path), help="Folder (default: runs/SUITE).")
+@click.option("-o", "overrides", multiple=True, metavar="A.B=C", help="Override a suite value.")
+@click.option("--dry-run", is_flag=True, help="Print the cells, what is cached, what is missing.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
+@click.option("--store-text", is_flag=True, help="Keep raw answers; outputs are marked private.")
+@output_options
+def command(
+    suite: str,
+    data: Sequence[str],
+    models: str,
+    seed: int | None,
+    device: str,
+    limit: int | None,
+    out: Path | None,
+    overrides: Sequence[str],
+    dry_run: bool,
+    batch_size: int,
+    store_text: bool,
+    log_json: bool,
+    quiet: bool,
+) -> None:
+    """Run SUITE (a YAML file, or the name of a shipped suite) and write its leaderboard.
+
+    What is finished is not run again; a killed run goes on where it stopped.
+    """
+    resolved, file = read_suite(suite, overrides)
+    resolved = pick_models(resolved, [name for name in models.split(",") if name])
+    cells = plan_cells(resolved, [] if seed is None else [seed])
+    folder = out or Path("runs") / resolved.suite
+    settings = Settings(
+        out=folder,
+        suite=resolved.suite,
+        device=device,
+        batch_size=batch_size,
+        store_text=store_text,
+        command=_command_line(),
+    )
+    with RunProgress(quiet=quiet, log_json=log_json) as told:
+        told.console.print(f"[dim]suite {file}, {len(cells)} cells, into {folder}[/]")
+        access = DataAccess(data_roots(data), limit, told.progress)
+        if dry_run:
+            from harness.commands.dry_run import print_plan
+
+            return print_plan(cells, access, settings)
+        folder.mkdir(parents=True, exist_ok=True)
+        with RunLock(folder / ".lock"):
+            watch = Watch(told.started, told.progress, told.finished)
+            done = list(run_cells(cells, access, settings, watch))
+            _write(done, resolved, cells, folder)
+    _finish(done, folder, quiet=quiet)
+
+
+def _command_line() -> str:
+    return shlex.join(["bench", *sys.argv[1:]])
+
+
+def _write(
+    done: Sequence[tuple[RunRecord, Loaded]],
+    suite: Suite,
+    cells: Sequence[CellPlan],
+    folder: Path,
+) -> None:
+    from harness.commands.pictures import sample_pictures
+    from reports.leaderboard import write_leaderboard
+
+    records = [record for record, _ in done]
+    pictures = sample_pictures(done, folder)
+    write_leaderboard(records, folder, title=suite.title or suite.suite, pictures=pictures)
+
+
+def _finish(done: Sequence[tuple[RunRecord, Loaded]], folder: Path, *, quiet: bool) -> None:
+    from reports.leaderboard import print_leaderboard
+
+    records = [record for record, _ in done]
+    if not quiet:
+        print_leaderboard(records, Console())
+    click.echo(f"leaderboard: {folder / 'leaderboard.html'} (and .csv, .md)")
+    failed = [record for record in records if record.status in FAILURES]
+    for record in failed:
+        where = f"{record.task} {record.dataset.name} {record.dataset.split}"
+        click.echo(f"{record.status}: {record.model.name} on {where}: {record.reason}", err=True)
+    if failed:
+        raise SystemExit(1)

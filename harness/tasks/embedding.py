@@ -1,0 +1,144 @@
+"""Images and texts to unit vectors: prepared ahead in threads, cached, checked row by row."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from harness.chunks import chunk_text
+from harness.embedding_cache import EmbeddingCache
+from harness.file_hash import file_sha256
+from harness.images import Image
+from harness.models import EmbeddingModel, NotScorable, TokenCounter
+from harness.samples import ImageRef
+from harness.tasks.task import Asking, NonFinite
+
+Vectors = Float32[np.ndarray, "n d"]
+THREADS = 4
+SHARD = 1024  # vectors that are stored at a time
+UNIT = 1e-2  # how far from 1 the length of a "unit" vector may be (bf16) before it is a mistake
+
+
+def embed_images(asking: Asking, model: EmbeddingModel, images: Sequence[ImageRef]) -> Vectors:
+    """One unit row per image, in order."""
+    ids = [file_sha256(image.file) for image in images] if asking.embeddings else []
+
+    def compute(rows: Sequence[int]) -> Iterator[Vectors]:
+        chosen = [Image(images[row].image_id, images[row].file) for row in rows]
+        for number, batch in enumerate(prepared_batches(model, chosen, asking.batch_size)):
+            asking.progress("embedding images", number * asking.batch_size, len(rows))
+            yield model.embed_images(batch)
+
+    names = [image.image_id for image in images]
+    return _through_cache(asking, "image", (ids, names), compute)
+
+
+def prepared_batches(model: Any, images: Sequence[Image], batch_size: int) -> Iterator[list[Any]]:
+    """Batches of prepared images; the next ones are read while the model works on this one."""
+    ahead = 2 * batch_size
+    with ThreadPoolExecutor(THREADS) as pool:
+        waiting = [pool.submit(model.prepare_image, image) for image in images[:ahead]]
+        for start in range(0, len(images), batch_size):
+            stop = min(start + batch_size, len(images))
+            later = images[ahead + start : ahead + stop]
+            waiting += [pool.submit(model.prepare_image, image) for image in later]
+            yield [future.result() for future in waiting[: stop - start]]
+            del waiting[: stop - start]
+
+
+def embed_texts(asking: Asking, model: EmbeddingModel, texts: Sequence[str]) -> Vectors:
+    """One unit row per text, in order, under the cell's text policy.
+
+    ``official`` leaves long texts to the model's own truncation; ``chunk-mean`` is the mean of the
+    unit vectors of the text's chunks, made a unit vector again.
+
+    Raises:
+        NotScorable: chunk-mean of a model that cannot count tokens or has no limit.
+    """
+    if asking.text_policy == "chunk-mean":
+        return _chunk_means(asking, model, texts)
+    return _embed_plain(asking, model, texts)
+
+
+def _embed_plain(asking: Asking, model: EmbeddingModel, texts: Sequence[str]) -> Vectors:
+    ids = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+
+    def compute(rows: Sequence[int]) -> Iterator[Vectors]:
+        for start in range(0, len(rows), asking.batch_size):
+            batch = rows[start : start + asking.batch_size]
+            asking.progress("embedding texts", start, len(rows))
+            yield model.embed_texts([texts[row] for row in batch])
+
+    return _through_cache(asking, "text", (ids, [identifier[:12] for identifier in ids]), compute)
+
+
+def _chunk_means(asking: Asking, model: EmbeddingModel, texts: Sequence[str]) -> Vectors:
+    limit = asking.card.max_tokens
+    if not isinstance(model, TokenCounter) or not limit:
+        raise NotScorable("chunk-mean needs a model that counts tokens and has a limit")
+    chunks = [chunk_text(text, limit, model.count_tokens) for text in texts]
+    flat = list(dict.fromkeys(chunk for parts in chunks for chunk in parts))
+    rows = {chunk: row for row, chunk in enumerate(flat)}
+    vectors = _embed_plain(asking, model, flat)
+    means = np.stack([vectors[[rows[chunk] for chunk in parts]].mean(axis=0) for parts in chunks])
+    return means / np.linalg.norm(means, axis=1, keepdims=True)
+
+
+def tokens_cut(asking: Asking, model: Any, texts: Sequence[str]) -> dict[str, float]:
+    """How many tokens and texts the official policy cuts; empty where the model does not say."""
+    limit = asking.card.max_tokens
+    if asking.text_policy != "official" or not limit or not isinstance(model, TokenCounter):
+        return {}
+    over = [max(0, n - limit) for n in model.count_tokens(texts)]
+    return {"tokens_cut": float(sum(over)), "texts_cut": float(sum(n > 0 for n in over))}
+
+
+def _through_cache(
+    asking: Asking,
+    modality: str,
+    ids: tuple[Sequence[str], Sequence[str]],
+    compute: Callable[[Sequence[int]], Iterator[Vectors]],
+) -> Vectors:
+    keys, names = ids
+    name = asking.card.name
+    if asking.embeddings is None:
+        every = list(range(len(names)))
+        return unit_rows(np.concatenate(list(compute(every))), name, names)
+    cache: EmbeddingCache = asking.embeddings(modality)
+    found, _ = cache.get(keys)
+    first = {key: row for row, key in reversed(list(enumerate(keys)))}
+    missing = sorted(row for key, row in first.items() if not found[row])
+    for start in range(0, len(missing), SHARD):
+        part = missing[start : start + SHARD]
+        rows = unit_rows(np.concatenate(list(compute(part))), name, [names[row] for row in part])
+        cache.put([keys[row] for row in part], rows)
+    found, vectors = cache.get(keys)
+    if not found.all():
+        raise ValueError(f"{name}: {int((~found).sum())} vectors are not in the cache just filled")
+    return np.asarray(vectors, np.float32)
+
+
+def unit_rows(vectors: np.ndarray, model: str, names: Sequence[str]) -> Vectors:
+    """The rows made exactly unit in float32, after they were found to be nearly so.
+
+    Raises:
+        NonFinite: NaN or infinity, naming the samples.
+        ValueError: another number of rows than asked, or rows that are not unit vectors.
+    """
+    rows = np.asarray(vectors, np.float32)
+    if rows.ndim != 2 or len(rows) != len(names):
+        raise ValueError(f"{model}: embeddings of shape {rows.shape} for {len(names)} inputs")
+    bad = [names[i] for i in np.flatnonzero(~np.isfinite(rows).all(axis=1))]
+    if bad:
+        raise NonFinite(f"{model}: NaN or infinity in {len(bad)} embeddings, first: {bad[:3]}")
+    lengths = np.linalg.norm(rows.astype(np.float64), axis=1)
+    off = np.abs(lengths - 1) > UNIT
+    if off.any():
+        raise ValueError(
+            f"{model}: {int(off.sum())} embeddings are not unit vectors, e.g. length "
+            f"{lengths[off][0]:.4f}"
+        )
+    return (rows / lengths[:, None]).astype(np.float32)
