@@ -1,0 +1,105 @@
+"""How one film was taken: camera, posture and exposure, from the study's seed and nothing else."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.phantom.anatomy import Build, Posture
+from harness.phantom.plan import StudyPlan, View
+from harness.phantom.solids import Camera
+from harness.phantom.streams import between, stream
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """What the detector and the processing do; ranges differ by rendering."""
+
+    attenuation: float  # per mm of water
+    scatter: float  # scattered over primary signal, at the mean
+    spread: float  # mm, how far scatter travels
+    dose: float  # quanta per pixel of 1 mm^2 behind an unattenuated beam, in thousands
+    grain: float  # correlation length of the noise, mm; 0 is white
+    blur: float  # mm, focal spot and detector
+    texture: float  # strength of unresolved lung texture
+    coarse: float  # its exponent: larger is coarser
+    flatten: float  # share of the large-scale signal the processing takes away
+    sharpen: float  # gain of fine detail in the processing
+    toe: float  # bend of the response curve
+
+    @property
+    def texture_gain(self) -> float:
+        """Texture in the log signal per square root of mm of aerated lung."""
+        return self.attenuation * self.texture
+
+
+# PadChest is a different room: scatter, noise spectrum, texture, detector response and processing
+# all lie outside the ranges the MIMIC rendering draws from.
+RANGES: dict[str, dict[str, tuple[float, float]]] = {
+    "mimic": {
+        "attenuation": (0.0150, 0.0175),
+        "scatter": (0.18, 0.42),
+        "spread": (38.0, 52.0),
+        "dose": (16.0, 45.0),
+        "grain": (0.0, 0.25),
+        "blur": (0.5, 1.0),
+        "texture": (0.14, 0.20),
+        "coarse": (1.2, 1.6),
+        "flatten": (0.25, 0.45),
+        "sharpen": (0.15, 0.45),
+        "toe": (0.0, 0.25),
+    },
+    "padchest": {
+        "attenuation": (0.0165, 0.0200),
+        "scatter": (0.48, 0.75),
+        "spread": (58.0, 75.0),
+        "dose": (9.0, 16.0),
+        "grain": (0.9, 1.6),
+        "blur": (1.05, 1.6),
+        "texture": (0.21, 0.27),
+        "coarse": (1.7, 2.0),
+        "flatten": (0.0, 0.18),
+        "sharpen": (0.0, 0.12),
+        "toe": (0.45, 0.9),
+    },
+}
+
+
+def exposure_of(plan: StudyPlan, view: View) -> Exposure:
+    """The exposure of one film, by the study's seed and rendering."""
+    rng = stream(plan.seed, "exposure", view)
+    drawn = {k: between(rng, *bounds) for k, bounds in RANGES[plan.rendering].items()}
+    if view == "AP":
+        drawn["scatter"] *= 1.25
+        drawn["dose"] *= 0.7
+    return Exposure(**drawn)
+
+
+def posture_of(plan: StudyPlan, view: View) -> Posture:
+    """Breath and limbs of one film: portable films are taken sitting or lying, less breathed in."""
+    rng = stream(plan.seed, "posture", view)
+    if view == "AP":
+        return Posture(between(rng, -26, -4), between(rng, 0, 24), between(rng, 0.5, 1), between(rng, 4, 16))
+    return Posture(between(rng, -10, 10), between(rng, 30, 70), between(rng, 0, 0.35), between(rng, -5, 5))
+
+
+def gas_of(plan: StudyPlan) -> float:
+    """Fill of the stomach bubble, 0..1."""
+    return between(stream(plan.seed, "gas"), 0.0, 1.0)
+
+
+def camera_of(plan: StudyPlan, view: View, build: Build, size: int) -> Camera:
+    """Place of source and detector for one film; the field is collimated to the body."""
+    rng = stream(plan.seed, "camera", view)
+    turn = float(np.clip(rng.normal(0, 0.06 if view == "AP" else 0.035), -0.16, 0.16))
+    margin = between(rng, 16, 52)
+    shift = (between(rng, -9, 9), between(rng, -8, 10))
+    habitus = 1.04 if plan.rendering == "padchest" else 1.0
+    height = 2 * (148 * build.tall + 12 + margin * 0.7)
+    across = 2 * (build.width + 16 + 0.45 * build.fat + margin * 0.6)
+    if view == "LATERAL":
+        field = 1.13 * height
+        return Camera(size, field, np.pi / 2 + turn, 1, 1800.0, 190.0, shift[0], -18 + shift[1])
+    field = max(height, across) * (1.10 if view == "PA" else 1.14) * habitus
+    if view == "AP":
+        return Camera(size, field, turn, -1, 1150.0, 150.0, shift[0], -14 + shift[1])
+    return Camera(size, field, turn, 1, 1800.0, 150.0, shift[0], -18 + shift[1])
