@@ -9,7 +9,9 @@ from harness.text import normalize
 _FIXED = re.compile(
     r"\b(?:cardiomegaly|cardiomediastinum|cardiomediastinal|mediastin\w*|heart size|cardiac"
     r"|heart|aort\w*|supra ?aortic|scoliosis|kyphosis|kyphoscoliosis|vertebral \w+|spine|trachea"
-    r"|costophrenic angle blunting|hiatal hernia|cardiomegalia)\b"
+    r"|costophrenic angle blunting|hiatal hernia|cardiomegalia|hilar|hilum"
+    # diffuse disease of both lungs, whose box is the lungs
+    r"|edema|emphysema|hyperinflation|hyperinflated|air trapping|copd signs)\b"
 )
 # After the label list of PadChest (Bustos et al., Med Image Anal 2020, Table of differential
 # diagnoses and devices); CheXpert calls them support devices.
