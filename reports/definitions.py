@@ -73,6 +73,7 @@ _PATTERNS: tuple[tuple[str, str, str], ...] = (
     (r"mrr(?:@\d+)?", "MRR", "Mean of 1 / rank of the first relevant candidate."),
     (r"median_rank", "median rank", "Median rank of the first relevant candidate; 1 is best."),
     (r"mean_rank", "mean rank", "Mean rank of the first relevant candidate; 1 is best."),
+    (r"tied_queries", "tied", "Share of queries whose best relevant candidate is tied."),
     (r"ndcg@(\d+)", "nDCG@{0}", "Discounted gain of the first {0} candidates over the best order."),
     (
         r"label_precision@(\d+)",
@@ -84,11 +85,6 @@ _PATTERNS: tuple[tuple[str, str, str], ...] = (
         r"acc@([\d.]+)",
         "Acc@{0}",
         "Share of boxed phrases whose painted areas overlap by IoU ≥ {0}.",
-    ),
-    (
-        r"single_box_acc@([\d.]+)",
-        "1-box Acc@{0}",
-        "Share of phrases with exactly one true box whose answer overlaps it by IoU ≥ {0}.",
     ),
     (r"f1@([\d.]+)", "F1@{0}", "F1 over all boxes, matched greedily in truth order at IoU ≥ {0}."),
     (r"set_f1@([\d.]+)", "set F1@{0}", "F1 of the best matching at IoU ≥ {0}, mean over phrases."),
@@ -103,6 +99,7 @@ _PATTERNS: tuple[tuple[str, str, str], ...] = (
         "specificity {0}",
         "Share of phrases without a box answered 'none'.",
     ),
+    (r"malformed", "malformed", "Share of answers that could not be read; each counts as wrong."),
     (r"false_empty(?:_rate)?", "false empty", "Share of boxed phrases answered 'none'."),
     (r"accuracy", "accuracy", "Share of two-way choices made for the true text; chance is 0.5."),
     (r"finding_f1", "finding F1", "F1 of the findings named, against the phantom's truth."),
@@ -110,10 +107,21 @@ _PATTERNS: tuple[tuple[str, str, str], ...] = (
     (r"zone_accuracy", "zone", "Share of findings named with their true zone."),
 )
 
+# What is shown before a reader asks for all columns; a metric this file does not know is shown too.
+KEY_METRICS = frozenset(
+    (
+        *("recall@1", "recall@5", "recall@10", "median_rank"),
+        *("miou", "miou/macro", "acc@0.5", "f1@0.5", "rodeo/localization", "rodeo/shape", "cnr"),
+        *("specificity/negated", "specificity/absent", "false_empty", "pointing"),
+        *("accuracy", "finding_f1", "side_accuracy", "zone_accuracy"),
+    )
+)
+
 _RANKS = ("median_rank", "mean_rank")
-_LOWER_IS_BETTER = (*_RANKS, "false_empty", "false_empty_rate")
+_LOWER_IS_BETTER = (*_RANKS, "false_empty", "false_empty_rate", "malformed", "tied_queries")
 
 _SUFFIXES = {
+    "single-box": ("1 box", "Only phrases with exactly one true box."),
     "macro": ("macro", "Mean over findings, each finding weighing the same."),
     "all": ("all phrases", "Over all phrases, those without a box included."),
     "in-field": ("in field", "Parts of the image the model never saw are left out."),
@@ -165,3 +173,12 @@ def metric_order(metric: str) -> tuple[int, str, float, str]:
     found = _match(base)
     number = re.search(r"@([\d.]+)", base)
     return (found[0] if found else 10_000, suffix, float(number[1]) if number else 0.0, metric)
+
+
+def is_key(metric: str) -> bool:
+    """Whether a table shows the metric at first sight.
+
+    >>> is_key("recall@5"), is_key("ndcg@5"), is_key("my-own")
+    (True, False, True)
+    """
+    return metric in KEY_METRICS or _match(_split_suffix(metric)[0]) is None

@@ -13,7 +13,7 @@ from reports.definitions import (
     TASKS,
     definition,
 )
-from reports.tables import ColumnKey, Panel, Row, Section, primary_column
+from reports.tables import ColumnKey, Panel, Row, Section, Subgroups, primary_column
 
 ROLE_TITLES = {"model": "Models", "control": "Controls", "ceiling": "Ceilings"}
 Ranks = Mapping[str, str]  # record key -> "1", "2–4"; models only
@@ -120,7 +120,7 @@ def markdown(sections: Sequence[Section], *, ranks: Ranks | None = None) -> str:
     if any(s.private for s in sections):
         lines += ["**Private: holds text or pixels of data under a use agreement.**", ""]
     lines += [
-        "Intervals are 95 %, resampled by patient. Full precision is in `leaderboard.csv`.",
+        "Intervals are 95 %, resampled by patient. `leaderboard.csv` holds every metric in full.",
         "Rows marked `internal`, `contaminated` or `unknown` are not external evidence.",
         "",
     ]
@@ -139,11 +139,24 @@ def _section(section: Section, ranks: Ranks) -> list[str]:
         title = panel_title(panel, section)
         lines += [f"### {escape(title)}", ""] if title else []
         lines += _panel(panel, section, ranks if panel is section.panels[0] else {})
+    for subgroups in section.subgroups:
+        lines += _subgroups(subgroups)
     if section.absent:
         lines += ["Without a number:", ""]
         lines += [f"- `{_code(name)}` {escape(absence(record))}" for name, record in section.absent]
         lines.append("")
     return lines
+
+
+def _subgroups(found: Subgroups) -> list[str]:
+    lines = [f"### {column_title(found.column)} by {escape(found.attribute)}", ""]
+    sizes = {value: score.n for _, cells in found.rows for value, score in cells.items()}
+    heads = [f"{escape(value)} (n = {sizes.get(value, 0):,})" for value in found.values]
+    lines += [_line(["model", *heads]), _line(["---"] + ["---:"] * len(heads))]
+    for row, cells in found.rows:
+        texts = [with_interval(cells[v]) if v in cells else "–" for v in found.values]
+        lines.append(_line([escape(row.model), *texts]))
+    return [*lines, ""]
 
 
 def _code(name: str) -> str:
@@ -154,7 +167,7 @@ def _panel(panel: Panel, section: Section, ranks: Ranks) -> list[str]:
     counts = count_names(panel.rows) if panel is section.panels[0] else []
     head = ["rank"] * bool(ranks) + ["model", "exposure"]
     names = len(head)
-    head += [column_title(c) for c in panel.columns] + ["n", "pool", *counts]
+    head += [column_title(c) for c in panel.key_columns] + ["n", "pool", *counts]
     lines = [_line(head), _line(["---"] * names + ["---:"] * (len(head) - names))]
     reasons: list[str] = []
     shown = ""
@@ -162,7 +175,7 @@ def _panel(panel: Panel, section: Section, ranks: Ranks) -> list[str]:
         if row.role != shown and (shown or row.role != "model"):
             lines.append(_line([f"*{ROLE_TITLES[row.role]}*"] + [""] * (len(head) - 1)))
         shown = row.role
-        cells = [_cell(row, column, reasons) for column in panel.columns]
+        cells = [_cell(row, column, reasons) for column in panel.key_columns]
         score = primary_score(row, panel, section.key.task)
         tail = [f"{score.n:,}", f"{score.pool:,}" if score.pool else "–"] if score else ["–", "–"]
         first = [ranks.get(row.record.key, "–")] * bool(ranks)

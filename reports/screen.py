@@ -56,8 +56,8 @@ def _section(section: Section, width: int, ranks: Ranks) -> Group:
 def _shown_columns(panel: Panel, task: str, width: int) -> list[ColumnKey]:
     """The leading columns that fit, the primary one always among them, one panel's order kept."""
     room = max(1, (width - FIXED_WIDTH) // CELL_WIDTH)
-    wanted = _by_weight(panel.columns, task)[:room]
-    return [column for column in panel.columns if column in wanted]
+    wanted = _by_weight(panel.key_columns, task)[:room]
+    return [column for column in panel.key_columns if column in wanted]
 
 
 def _by_weight(columns: Sequence[ColumnKey], task: str) -> list[ColumnKey]:

@@ -1,8 +1,8 @@
 """Records as the wide tables people read: a section per table, a panel per relevance and group."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from harness.record import RunRecord, Score
 from reports.definitions import (
@@ -11,6 +11,7 @@ from reports.definitions import (
     DIRECTIONS,
     PRIMARY,
     definition,
+    is_key,
     metric_order,
 )
 from reports.tidy import SectionKey, model_labels, role_of, section_key, unique_records
@@ -38,16 +39,33 @@ class Panel:
     columns: tuple[ColumnKey, ...]
     rows: tuple[Row, ...]
 
+    @property
+    def key_columns(self) -> tuple[ColumnKey, ...]:
+        """The columns shown at first sight; all of them where none is such."""
+        return tuple(c for c in self.columns if is_key(c[1])) or self.columns
+
+
+@dataclass(frozen=True)
+class Subgroups:
+    """One metric over the values of one attribute, e.g. mIoU by ``view``: columns are values."""
+
+    attribute: str
+    column: ColumnKey
+    values: tuple[str, ...]
+    rows: tuple[tuple[Row, Mapping[str, Score]], ...]
+
 
 @dataclass(frozen=True)
 class Section:
     """One table per task, dataset, phantom or real, cohort, split and text policy.
 
-    The first panel is the headline. `absent` are the cells without any number.
+    The first panel is the headline; groups that divide it (``view=PA``) stand in `subgroups`.
+    `absent` are the cells without any number.
     """
 
     key: SectionKey
     panels: tuple[Panel, ...]
+    subgroups: tuple[Subgroups, ...]
     absent: tuple[tuple[str, RunRecord], ...]
     records: tuple[RunRecord, ...]
     split_data: bool = False  # another table of the same name has other data
@@ -89,11 +107,29 @@ def sections(records: Iterable[RunRecord]) -> list[Section]:
     for record in unique:
         grouped.setdefault(section_key(record), []).append(record)
     _join_unseen(grouped)
+    _share_controls(grouped)
     names = Counter(_without_data(key) for key in grouped)
     return [
         _section(key, members, labels, names[_without_data(key)] > 1)
         for key, members in grouped.items()
     ]
+
+
+def _share_controls(grouped: dict[SectionKey, list[RunRecord]]) -> None:
+    """Put the controls of the same data into a table that has none.
+
+    A control embeds no text, so it is run under one text policy and stands in the tables of all.
+    """
+    for key, members in grouped.items():
+        if any(r.model.control for r in members):
+            continue
+        for other, found in grouped.items():
+            if replace(other, text_policy=key.text_policy) == key:
+                members += [r for r in found if _is_control(r)]
+
+
+def _is_control(record: RunRecord) -> bool:
+    return record.model.control and record.model.reference.get("use") != "shuffled"
 
 
 def _without_data(key: SectionKey) -> tuple[object, ...]:
@@ -121,9 +157,52 @@ def _section(
 ) -> Section:
     slices = {(s.relevance, s.group) for record in members for s in record.scores}
     ordered = sorted(slices, key=_slice_order)
-    panels = [_panel(key.task, members, labels, at) for at in ordered]
+    panels = [_panel(key.task, members, labels, at) for at in ordered if not attribute_of(at[1])]
     absent = [(labels[r.key], r) for r in members if not r.scores]
-    return Section(key, tuple(panels), tuple(absent), tuple(members), split_data)
+    return Section(
+        key=key,
+        panels=tuple(panels),
+        subgroups=tuple(_subgroups(key.task, panels[0], ordered)) if panels else (),
+        absent=tuple(absent),
+        records=tuple(members),
+        split_data=split_data,
+    )
+
+
+def attribute_of(group: str) -> str:
+    """What a group divides the samples by: ``view`` for ``view=PA``, "" where it is no division.
+
+    >>> attribute_of("view=PA"), attribute_of("kind=device"), attribute_of("fixed")
+    ('view', '', '')
+    """
+    attribute, _, value = group.partition("=")
+    return attribute if value and attribute != "kind" else ""
+
+
+def _subgroups(task: str, panel: Panel, slices: Sequence[tuple[str, str]]) -> Iterator[Subgroups]:
+    """The primary metric of the headline panel, by each attribute."""
+    column = primary_column(task, panel.columns)
+    groups = [group for relevance, group in slices if relevance == panel.relevance]
+    if column is None:
+        return
+    for attribute in sorted({attribute_of(group) for group in groups} - {""}):
+        values = [g.partition("=")[2] for g in groups if attribute_of(g) == attribute]
+        rows = [(r, _by_value(r.record, panel.relevance, attribute, column)) for r in panel.rows]
+        kept = tuple((row, cells) for row, cells in rows if cells)
+        yield Subgroups(attribute, column, tuple(sorted(values)), kept)
+
+
+def _by_value(
+    record: RunRecord, relevance: str, attribute: str, column: ColumnKey
+) -> dict[str, Score]:
+    return {
+        s.group.partition("=")[2]: s
+        for s in record.scores
+        if s.relevance == relevance
+        and attribute_of(s.group) == attribute
+        and (s.direction, s.metric) == column
+        and s.value is not None
+    }
 
 
 def _slice_order(at: tuple[str, str]) -> tuple[bool, str, bool, str]:

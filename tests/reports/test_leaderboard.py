@@ -297,3 +297,25 @@ def test_a_median_rank_is_better_when_lower(record):
     (section,) = sections([rank("slow", 90.0), rank("fast", 3.0)])
     assert [r.model for r in section.panels[0].rows] == ["fast", "slow"]
     assert not definition("median_rank").higher_is_better
+
+
+def test_groups_that_divide_the_samples_become_columns_of_one_table(record, mious):
+    scores = [*mious(0.3), *mious(0.2, "view=AP"), *mious(0.4, "view=PA")]
+    (section,) = sections([record(task="grounding", scores=scores)])
+    assert [p.group for p in section.panels] == ["all"]
+    (by_view,) = section.subgroups
+    assert (by_view.attribute, by_view.values) == ("view", ("AP", "PA"))
+    assert [score.value for score in by_view.rows[0][1].values()] == [0.2, 0.4]
+    assert "| alpha | 0.200 | 0.400 |" in markdown([section])
+
+
+def test_controls_stand_in_the_table_of_every_text_policy(record):
+    rows = [
+        record(),
+        record(text_policy="chunk-mean"),
+        record("chance", card={"control": True}),
+        record("alpha-shuffled", card={"control": True, "reference": {"use": "shuffled"}}),
+    ]
+    found = {s.key.text_policy: [r.model for r in s.panels[0].rows] for s in sections(rows)}
+    assert found["chunk-mean"] == ["alpha", "chance"]
+    assert len(leaderboard_frame(rows)) == 4 * 6  # the CSV holds every number once
