@@ -1,0 +1,142 @@
+"""A model as a directory: config, safetensors, tokenizers, picture settings, training record."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoTokenizer,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    SiglipConfig,
+    SiglipModel,
+)
+
+from harness.errors import BenchError
+from lofi.config import parse
+from lofi.model import LofiModel, adapt
+
+TIED = "decoder.lm_head.weight"  # the same tensor as the embeddings; safetensors keeps one
+WEIGHTS = "model.safetensors"
+
+
+def save_pretrained(
+    model: LofiModel,
+    folder: Path,
+    *,
+    record: Mapping[str, Any] | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write the directory, whole or not at all; `dtype` casts the weights (bf16 for shipping)."""
+    temporary = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    _write_json(temporary / "config.json", _config(model))
+    _write_json(temporary / "preprocessor_config.json", _picture(model))
+    _write_json(temporary / "training.json", dict(record or {}))
+    save_file(_tensors(model, dtype), str(temporary / WEIGHTS), metadata={"format": "pt"})
+    model.tokenizer.save_pretrained(temporary / "tokenizer")
+    if model.text_tokenizer is not model.tokenizer:
+        model.text_tokenizer.save_pretrained(temporary / "text_tokenizer")
+    replace_folder(temporary, folder)
+
+
+def replace_folder(temporary: Path, folder: Path) -> None:
+    """Put a finished folder in the place of another; a reader sees the old or the new one."""
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(temporary, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_json(file: Path, value: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(value, indent=1, sort_keys=True, default=str) + "\n")
+
+
+def _config(model: LofiModel) -> dict[str, Any]:
+    return {
+        "model_type": "lofi",
+        "settings": model.config.model_dump(mode="json"),
+        "towers": model.towers.config.to_dict(),
+        "decoder": model.decoder.config.to_dict(),
+    }
+
+
+def _picture(model: LofiModel) -> dict[str, Any]:
+    vision = model.towers.config.vision_config
+    return {
+        "size": vision.image_size,
+        "geometry": "longest side to size, black padding, centered",
+        "resample": "bicubic, anti-aliased",
+        "channels": vision.num_channels,
+        "scale": "grey / 127.5 - 1",
+    }
+
+
+def _tensors(model: LofiModel, dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
+    tensors = {name: value for name, value in model.state_dict().items() if name != TIED}
+    return {
+        name: value.detach().cpu().to(dtype or value.dtype).contiguous()
+        for name, value in tensors.items()
+    }
+
+
+def from_pretrained(folder: Path, device: str = "cpu") -> LofiModel:
+    """The model of a directory, in fp32 on the CPU, in the stored type elsewhere; in eval mode.
+
+    Raises:
+        BenchError: a file is missing, or weights and config differ (the keys are named).
+    """
+    file = Path(folder) / "config.json"
+    if not file.is_file():
+        raise BenchError(
+            f"{folder}: no config.json. Expected a directory written by `bench train`. "
+            "Name a checkpoint folder."
+        )
+    stored = json.loads(file.read_text())
+    if stored.get("model_type") != "lofi":
+        raise BenchError(f"{file}: model_type is {stored.get('model_type')!r}. Expected 'lofi'.")
+    model = _empty(Path(folder), stored)
+    load_weights(model, load_file(str(Path(folder) / WEIGHTS)), where=str(folder))
+    return model.to(device).eval()
+
+
+def _empty(folder: Path, stored: Mapping[str, Any]) -> LofiModel:
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    other = folder / "text_tokenizer"
+    model = LofiModel(
+        parse(stored["settings"], where=str(folder)),
+        SiglipModel(SiglipConfig.from_dict(stored["towers"])),
+        Gemma3ForCausalLM(Gemma3TextConfig.from_dict(stored["decoder"])),
+        tokenizer=tokenizer,
+        text_tokenizer=AutoTokenizer.from_pretrained(other) if other.is_dir() else tokenizer,
+    )
+    return adapt(model)
+
+
+def load_weights(model: LofiModel, tensors: Mapping[str, torch.Tensor], *, where: str) -> None:
+    """Fill a model; every parameter must be there, once, in its shape.
+
+    Raises:
+        BenchError: naming the keys that are missing, unknown or of another shape.
+    """
+    expected = {name: value for name, value in model.state_dict().items() if name != TIED}
+    problems = [f"missing {name}" for name in sorted(expected.keys() - tensors.keys())]
+    problems += [f"unknown {name}" for name in sorted(tensors.keys() - expected.keys())]
+    problems += [
+        f"{name} has shape {tuple(tensors[name].shape)}, expected {tuple(value.shape)}"
+        for name, value in sorted(expected.items())
+        if name in tensors and tensors[name].shape != value.shape
+    ]
+    if problems:
+        shown = "; ".join(problems[:10]) + (" ..." if len(problems) > 10 else "")
+        raise BenchError(f"{where}: weights do not fit the settings: {shown}. Use its own config.")
+    model.load_state_dict(dict(tensors), strict=False)
+    model.decoder.tie_weights()

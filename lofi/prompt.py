@@ -1,0 +1,158 @@
+"""Chat sequences for the language model, and the small tokenizer of models trained from scratch."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from lofi.losses import IGNORED
+
+HEAD = "<start_of_turn>user\n"
+MIDDLE = "\n<end_of_turn>\n<start_of_turn>model\n"
+END = "\n<end_of_turn>\n"
+IMAGE = "[multimodal]"
+PAD, BOS = "<pad>", "<bos>"
+
+# Fixed strings of the templates: one token each in a fresh tokenizer, so that a box costs 19
+# tokens and a tiny model spends nothing on learning punctuation.
+FIXED = (
+    MIDDLE, END, HEAD, "```\n[[", "]]\n```", "```\n[]\n```", "],[",
+    '\nDetect all instances of "', '".', "\nDescribe the regions: [[", "]]",
+    "\nDescribe the image.", "```",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Padded text tokens after the image tokens, and the label of each position's *next* token."""
+
+    ids: Int[Tensor, "r length"]
+    labels: Int[Tensor, "r length"]
+    cut: int = 0  # answers that did not fit and were shortened
+
+    @property
+    def count(self) -> int:
+        """How many tokens of answers there are."""
+        return int((self.labels != IGNORED).sum())
+
+    def to(self, device: Any) -> "Sequences":
+        """The same on a device."""
+        return Sequences(self.ids.to(device), self.labels.to(device), self.cut)
+
+    def rows(self, index: Tensor | slice) -> "Sequences":
+        """Some of the rows."""
+        return Sequences(self.ids[index], self.labels[index], self.cut)
+
+
+class Prompts:
+    r"""Prompts and answers as token ids around a prefix of image tokens.
+
+    A sequence is `<bos><start_of_turn>user\n`, the image tokens, a new line, the instruction,
+    `\n<end_of_turn>\n<start_of_turn>model\n`, the answer and `\n<end_of_turn>\n`. The loss
+    covers the answer and its end.
+    """
+
+    def __init__(self, tokenizer: Any, max_tokens: int):
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
+        bos = tokenizer.bos_token_id
+        self.head = torch.tensor([bos, *self._ids(HEAD)])
+        self.pad = tokenizer.pad_token_id or 0
+        end = self._ids(END)
+        texts = tokenizer.batch_decode([[one] for one in end])
+        self.stop = tuple(
+            one for one, text in zip(end, texts, strict=True) if "<end_of_turn>" in text
+        )
+        if not self.stop:
+            raise ValueError("the tokenizer has no token for <end_of_turn>")
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def question(self, prompt: str) -> list[int]:
+        """The ids that follow the image tokens, up to where the answer begins."""
+        return self._ids("\n" + prompt + MIDDLE)
+
+    def training(self, pairs: Sequence[tuple[str, str]]) -> Sequences:
+        """Prompts with their answers, padded on the right; too long answers are cut and counted."""
+        rows, cut = [], 0
+        for prompt, answer in pairs:
+            question, reply = self.question(prompt), self._ids(answer + END)
+            room = self.max_tokens - len(question)
+            cut += len(reply) > room
+            rows.append((question, reply[: max(room, 0)]))
+        length = max((len(q) + len(a) for q, a in rows), default=1)
+        ids = torch.full((len(rows), length), self.pad)
+        labels = torch.full((len(rows), length), IGNORED)
+        for row, (question, reply) in enumerate(rows):
+            whole = torch.tensor(question + reply)[:length]
+            ids[row, : len(whole)] = whole
+            first = len(question) - 1  # the last token of the question predicts the answer's first
+            labels[row, first : len(whole) - 1] = whole[len(question) :]
+        return Sequences(ids, labels, cut)
+
+    def text(self, ids: Sequence[int]) -> str:
+        """An answer as text, up to its end."""
+        return (
+            str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
+            .split("<end_of_turn>")[0]
+            .strip()
+        )
+
+
+def train_tokenizer(texts: Iterable[str], size: int) -> Any:
+    """A small tokenizer: byte-pair words in lower case, single digits, templates as one token.
+
+    Unknown characters fall back to bytes, so every text has ids and its own text back (in lower
+    case).
+    """
+    from tokenizers import (
+        AddedToken,
+        Regex,
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+        trainers,
+    )
+    from transformers import PreTrainedTokenizerFast
+
+    raw = Tokenizer(models.BPE(byte_fallback=False))
+    raw.normalizer = normalizers.Lowercase()
+    split = Regex(r"\d| ?[^\s\d\[\],.\"`]+|\s|[\[\],.\"`]")
+    raw.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(split, "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    raw.decoder = decoders.ByteLevel()
+    special = [PAD, BOS, IMAGE]
+    trainer = trainers.BpeTrainer(
+        vocab_size=size - len(FIXED),
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    raw.train_from_iterator(texts, trainer)
+    raw.add_tokens([AddedToken(text, normalized=False) for text in FIXED])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw, pad_token=PAD, bos_token=BOS, clean_up_tokenization_spaces=False
+    )
+
+
+def token_ids(tokenizer: Any, texts: Sequence[str], length: int) -> Int[Tensor, "n length"]:
+    """Ids of the text tower, cut and padded to `length`: SigLIP pools the last position."""
+    out = tokenizer(
+        list(texts),
+        padding="max_length",
+        truncation=True,
+        max_length=length,
+        add_special_tokens=False,
+        return_tensors="pt",
+    )
+    return out["input_ids"]

@@ -1,0 +1,298 @@
+"""Training: one loop over steps, with checkpoints that resume to the same bits."""
+
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from harness.errors import BenchError
+from lofi.checkpoint import WEIGHTS, load_weights, replace_folder, save_pretrained
+from lofi.config import LofiConfig, Training
+from lofi.data import Batches, Studies, split_account
+from lofi.model import LofiModel
+from lofi.step import backward
+from lofi.validate import validate
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Progress:
+    """Where a run stands; everything here is in its checkpoints."""
+
+    step: int = 0
+    seconds: float = 0.0
+    best: float = -math.inf
+    history: list[dict[str, Any]] = field(default_factory=list)  # validation, one entry each
+    sessions: list[dict[str, Any]] = field(default_factory=list)  # one entry per start
+
+
+def rate(step: int, training: Training) -> float:
+    """The learning rate of a step: linear warm-up, then a cosine to `final_rate` of the peak."""
+    if step < training.warmup:
+        return training.learning_rate * (step + 1) / training.warmup
+    span = max(training.steps - training.warmup, 1)
+    along = min((step - training.warmup) / span, 1.0)
+    cosine = 0.5 * (1 + math.cos(math.pi * along))
+    return training.learning_rate * (training.final_rate + (1 - training.final_rate) * cosine)
+
+
+def optimizer_of(model: nn.Module, training: Training) -> torch.optim.AdamW:
+    """AdamW; vectors and single numbers (norms, biases, scale) are not decayed."""
+    trained = [value for value in model.parameters() if value.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": training.weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=training.learning_rate, betas=(0.9, 0.98))
+
+
+def train(
+    model: LofiModel,
+    studies: Studies,
+    validation: Studies,
+    *,
+    folder: Path,
+    say: Say = print,
+    accelerator: Accelerator | None = None,
+) -> Progress:
+    """Train to the last step, from the newest checkpoint in `folder` if there is one.
+
+    Validation chooses `folder/best`; no test split is read. The model of the last step is written
+    to `folder/model`.
+
+    Raises:
+        BenchError: a loss is not finite (naming the last good checkpoint), or the checkpoint in
+            `folder` belongs to other settings.
+    """
+    run = Run(model, studies, validation, folder=folder, say=say, accelerator=accelerator)
+    return run.to_the_end()
+
+
+class Run:
+    """One training run: the loop and what it keeps on disk."""
+
+    def __init__(
+        self,
+        model: LofiModel,
+        studies: Studies,
+        validation: Studies,
+        *,
+        folder: Path,
+        say: Say,
+        accelerator: Accelerator | None,
+    ):
+        self.settings = model.config.training
+        half = self.settings.precision == "bfloat16"
+        self.accelerator = accelerator or Accelerator(mixed_precision="bf16" if half else "no")
+        self.model = model.to(self.accelerator.device).train()
+        if self.settings.activation_checkpointing:
+            _checkpoint_activations(model)
+        self.validation, self.folder, self.say = validation, folder, say
+        self.account = {"train": split_account(studies), "validation": split_account(validation)}
+        self.batches = Batches(
+            studies,
+            model.config,
+            tokenizers=(model.prompts, model.text_tokenizer),
+            share=(self.accelerator.process_index, self.accelerator.num_processes),
+        )
+        self.optimizer = optimizer_of(model, self.settings)
+        self.progress = Progress()
+        self.saved = time.monotonic()
+        self.started = time.monotonic()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and speaks."""
+        return bool(self.accelerator.is_main_process)
+
+    def to_the_end(self) -> Progress:
+        """All remaining steps, checkpoints and validations."""
+        self._resume()
+        first, self.started = self.progress.step, time.monotonic()
+        before = self.progress.seconds
+        while self.progress.step < self.settings.steps:
+            values, norm = self._step()
+            self.progress.step += 1
+            self.progress.seconds = before + time.monotonic() - self.started
+            self._log(values, norm, first)
+            if self.progress.step % self.settings.validate_every == 0:
+                self._validate()
+            if time.monotonic() - self.saved > 60 * self.settings.checkpoint_minutes:
+                self._save()
+        if not self.progress.history or self.progress.history[-1]["step"] != self.progress.step:
+            self._validate()
+        self._save()
+        if self.leads:
+            save_pretrained(self.model, self.folder / "model", record=self.record())
+        return self.progress
+
+    def _step(self) -> tuple[dict[str, float], float]:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate(self.progress.step, self.settings)
+        batch = self.batches(self.progress.step).to(self.accelerator.device)
+        weights = self.model.config.losses.model_dump()
+        values = backward(self.model, batch, weights=weights, autocast=self.accelerator.autocast)
+        trained = [value for value in self.model.parameters() if value.grad is not None]
+        self._average(trained)
+        norm = float(nn.utils.clip_grad_norm_(trained, self.settings.clip))
+        if not all(math.isfinite(value) for value in (*values.values(), norm)):
+            raise self._not_finite(values, norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return values, norm
+
+    def _average(self, trained: list[Tensor]) -> None:
+        """Mean gradients over processes.
+
+        Not DistributedDataParallel: a step has several forward passes (feature caching), which its
+        hooks do not allow.
+        """
+        if self.accelerator.num_processes > 1:
+            for value in trained:
+                value.grad = self.accelerator.reduce(value.grad, reduction="mean")
+
+    def _not_finite(self, values: Mapping[str, float], norm: float) -> BenchError:
+        shown = ", ".join(f"{name} {value}" for name, value in values.items())
+        last = self.folder / "checkpoint"
+        kept = f"The last good checkpoint is {last}" if last.is_dir() else "No checkpoint yet"
+        return BenchError(
+            f"step {self.progress.step + 1}: a loss or gradient is not finite ({shown}, gradient "
+            f"norm {norm}). {kept}. Lower training.learning_rate, then run the command again."
+        )
+
+    def _log(self, values: Mapping[str, float], norm: float, first: int) -> None:
+        step, steps = self.progress.step, self.settings.steps
+        if not self.leads or (step % 20 and step != steps):
+            return
+        elapsed = max(time.monotonic() - self.started, 1e-9)
+        speed = (step - first) / elapsed
+        row = {
+            "step": step,
+            "seconds": round(self.progress.seconds, 1),
+            "rate": rate(step - 1, self.settings),
+            "gradient_norm": norm,
+            "scale": float(self.model.scale.detach()),
+            "samples_per_second": speed * self.settings.batch_size,
+            **{f"loss/{name}": value for name, value in values.items()},
+        }
+        _append(self.folder / "log.jsonl", row)
+        self.accelerator.log(row, step=step)
+        losses = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
+        left = (steps - step) / speed / 60
+        self.say(
+            f"step {step}/{steps}  {losses}  {row['samples_per_second']:.1f} samples/s  "
+            f"{left:.0f} min left"
+        )
+
+    def _validate(self) -> None:
+        if self.leads:
+            found = {"step": self.progress.step, **validate(self.model, self.validation)}
+            self.progress.history.append(found)
+            _append(self.folder / "log.jsonl", {f"validation/{k}": v for k, v in found.items()})
+            self.say("validation " + "  ".join(f"{k} {v:.4g}" for k, v in found.items()))
+            if score_of(found) > self.progress.best:
+                self.progress.best = score_of(found)
+                save_pretrained(self.model, self.folder / "best", record=self.record())
+        self.accelerator.wait_for_everyone()
+
+    def record(self) -> dict[str, Any]:
+        """What the training record says: settings, data, how far, and the validation curve."""
+        return {
+            "step": self.progress.step,
+            "steps_planned": self.settings.steps,
+            "seconds": round(self.progress.seconds, 1),
+            "samples": self.progress.step * self.settings.batch_size,
+            "data": self.account,
+            "trained_on": _trained_on(self.model.config),
+            "validation": self.progress.history,
+            "sessions": self.progress.sessions,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "torch": torch.__version__,
+        }
+
+    def _save(self) -> None:
+        """An atomic checkpoint; a kill at any moment leaves the old or the new one."""
+        self.saved = time.monotonic()
+        if not self.leads:
+            return
+        temporary = self.folder / "checkpoint.partial"
+        save_pretrained(self.model, temporary, record=self.record())
+        torch.save(self.optimizer.state_dict(), temporary / "optimizer.pt")
+        state = {
+            **vars(self.progress),
+            "best": None if self.progress.best == -math.inf else self.progress.best,
+        }
+        (temporary / "progress.json").write_text(json.dumps(state))
+        replace_folder(temporary, self.folder / "checkpoint")
+
+    def _resume(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        last = self.folder / "checkpoint"
+        if not last.is_dir() and (self.folder / "checkpoint.old").is_dir():
+            os.replace(self.folder / "checkpoint.old", last)
+        if last.is_dir():
+            self._load(last)
+            self.say(f"resumed at step {self.progress.step} from {last}")
+        session = {"from_step": self.progress.step, "settings": self.settings.model_dump()}
+        self.progress.sessions.append(session)
+
+    def _load(self, last: Path) -> None:
+        stored = json.loads((last / "config.json").read_text())["settings"]
+        wanted = self.model.config.model_dump(mode="json")
+        # The schedule may be changed on the way (the record keeps each session's); nothing else.
+        differing = [key for key in wanted if key != "training" and stored.get(key) != wanted[key]]
+        if differing:
+            raise BenchError(
+                f"{last} was trained with other settings: {', '.join(differing)}. Expected the "
+                "same to resume. Use another --out folder, or the settings it began with."
+            )
+        load_weights(self.model, load_file(str(last / WEIGHTS)), where=str(last))
+        state = torch.load(last / "optimizer.pt", weights_only=True)
+        self.optimizer.load_state_dict(state)
+        values = json.loads((last / "progress.json").read_text())
+        values["best"] = -math.inf if values["best"] is None else values["best"]
+        self.progress = Progress(**values)
+
+
+def score_of(found: Mapping[str, float]) -> float:
+    """What `best` is chosen by, on validation: mean recall at 10 plus grounding mIoU."""
+    recalls = [value for name, value in found.items() if name.endswith("recall@10")]
+    mean = sum(recalls) / len(recalls) if recalls else 0.0
+    return mean + found.get("grounding/miou", 0.0)
+
+
+def _trained_on(config: LofiConfig) -> list[dict[str, str]]:
+    seen = ["images"]
+    if config.losses.sigmoid or config.losses.captioning:
+        seen.append("reports")
+    if config.losses.grounding or config.losses.dense_captioning:
+        seen.append("boxes")
+    return [{"dataset": config.data.dataset, "split": "train", "modality": one} for one in seen]
+
+
+def _checkpoint_activations(model: LofiModel) -> None:
+    options = {"gradient_checkpointing_kwargs": {"use_reentrant": False}}
+    model.towers.gradient_checkpointing_enable(**options)
+    model.decoder.gradient_checkpointing_enable(**options)
+
+
+def _append(file: Path, row: Mapping[str, Any]) -> None:
+    with file.open("a") as stream:
+        stream.write(json.dumps(row) + "\n")
+
+
+def forget(folder: Path) -> None:
+    """Remove a run's checkpoints, so that the next call starts anew."""
+    for name in ("checkpoint", "checkpoint.old", "best", "model"):
+        shutil.rmtree(folder / name, ignore_errors=True)
