@@ -24,7 +24,8 @@ UNIT = 1e-2  # how far from 1 the length of a "unit" vector may be (bf16) before
 
 def embed_images(asking: Asking, model: EmbeddingModel, images: Sequence[ImageRef]) -> Vectors:
     """One unit row per image, in order."""
-    ids = [file_sha256(image.file) for image in images] if asking.embeddings else []
+    cache = _cache(asking, model, "image")
+    ids = [file_sha256(image.file) for image in images] if cache else []
 
     def compute(rows: Sequence[int]) -> Iterator[Vectors]:
         chosen = [Image(images[row].image_id, images[row].file) for row in rows]
@@ -33,7 +34,7 @@ def embed_images(asking: Asking, model: EmbeddingModel, images: Sequence[ImageRe
             yield model.embed_images(batch)
 
     names = [image.image_id for image in images]
-    return _through_cache(asking, "image", (ids, names), compute)
+    return _through_cache(asking, cache, (ids, names), compute)
 
 
 def prepared_batches(model: Any, images: Sequence[Image], batch_size: int) -> Iterator[list[Any]]:
@@ -72,7 +73,8 @@ def _embed_plain(asking: Asking, model: EmbeddingModel, texts: Sequence[str]) ->
             asking.progress("embedding texts", start, len(rows))
             yield model.embed_texts([texts[row] for row in batch])
 
-    return _through_cache(asking, "text", (ids, [identifier[:12] for identifier in ids]), compute)
+    names = [identifier[:12] for identifier in ids]
+    return _through_cache(asking, _cache(asking, model, "text"), (ids, names), compute)
 
 
 def _chunk_means(asking: Asking, model: EmbeddingModel, texts: Sequence[str]) -> Vectors:
@@ -96,18 +98,21 @@ def tokens_cut(asking: Asking, model: Any, texts: Sequence[str]) -> dict[str, fl
     return {"tokens_cut": float(sum(over)), "texts_cut": float(sum(n > 0 for n in over))}
 
 
+def _cache(asking: Asking, model: EmbeddingModel, modality: str) -> EmbeddingCache | None:
+    return asking.embeddings(model.card, modality) if asking.embeddings else None
+
+
 def _through_cache(
     asking: Asking,
-    modality: str,
+    cache: EmbeddingCache | None,
     ids: tuple[Sequence[str], Sequence[str]],
     compute: Callable[[Sequence[int]], Iterator[Vectors]],
 ) -> Vectors:
     keys, names = ids
     name = asking.card.name
-    if asking.embeddings is None:
+    if cache is None or not cache.usable:
         every = list(range(len(names)))
         return unit_rows(np.concatenate(list(compute(every))), name, names)
-    cache: EmbeddingCache = asking.embeddings(modality)
     found, _ = cache.get(keys)
     first = {key: row for row, key in reversed(list(enumerate(keys)))}
     missing = sorted(row for key, row in first.items() if not found[row])

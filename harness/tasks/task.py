@@ -47,7 +47,7 @@ class Asking:
     sink: OutcomeSink
     options: Mapping[str, Any] = field(default_factory=dict)
     table: Callable[[], BoxTable | None] = lambda: None
-    embeddings: Callable[[str], EmbeddingCache] | None = None
+    embeddings: Callable[[ModelCard, str], EmbeddingCache | None] | None = None
     text_policy: str = "official"
     seed: int = 0
     batch_size: int = 32

@@ -1,0 +1,202 @@
+"""Image-text retrieval: which report belongs to this image, and which image to this report?"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.images import Image
+from harness.metrics.bootstrap import Interval, score
+from harness.metrics.pool import CONVENTIONS, RetrievalPool, pool_of
+from harness.metrics.ranking import Embeddings, rank_pairs
+from harness.metrics.retrieval import DIRECTIONS, RankedQueries, RetrievalOutcomes
+from harness.metrics.tables import RETRIEVAL_METRICS
+from harness.models import (
+    AnalyticChance,
+    EmbeddingModel,
+    NotScorable,
+    PairScorer,
+    PoolScorer,
+    Shuffled,
+)
+from harness.record import Score
+from harness.samples import Dataset, ImageText
+from harness.tasks.embedding import embed_images, embed_texts, prepared_batches, tokens_cut
+from harness.tasks.retrieval_chance import chance_scores
+from harness.tasks.retrieval_groups import retrieval_groups
+from harness.tasks.retrieval_rows import KIND, outcome_frame, outcomes_of
+from harness.tasks.shuffle import other_images
+from harness.tasks.task import Asking, NonFinite, OutcomeSink, Scored, Task
+from harness.text import normalize
+
+CHANCE = "chance"  # the kind of outcome that says "computed, not asked"
+
+
+def ask(asking: Asking) -> dict[str, float]:
+    """Rank every asked pair in both directions and store the ranks; counts of cut tokens."""
+    samples = image_texts(asking.dataset)
+    if isinstance(asking.model, AnalyticChance):
+        asking.sink.append(CHANCE, pd.DataFrame({"sample_id": ["chance"]}))
+        return {}
+    pool, bearers = retrieval_pool(samples)
+    texts = [samples[row].text for row in bearers]
+    source, counts = _source(asking, samples, texts)
+    for outcomes in rank_pairs(pool, source).values():
+        frame = outcome_frame(samples, pool, outcomes)
+        asking.sink.append(KIND, frame, keys=("sample_id", "direction"))
+    return counts
+
+
+def image_texts(dataset: Dataset) -> list[ImageText]:
+    """The retrieval samples of a dataset."""
+    return [sample for sample in dataset.samples if isinstance(sample, ImageText)]
+
+
+def retrieval_pool(samples: Sequence[ImageText]) -> tuple[RetrievalPool, list[int]]:
+    """The pool in integers, and the row that bears each unique text first."""
+    names = sorted({label for sample in samples for label in sample.labels})
+    labels = np.array([[name in s.labels for name in names] for s in samples], bool)
+    return pool_of(
+        studies=[s.image.study_id for s in samples],
+        patients=[s.image.patient_id for s in samples],
+        texts=[normalize(s.text) for s in samples],
+        groups=[s.text_group for s in samples],
+        asked=[s.asked for s in samples],
+        labels=labels if names else None,
+    )
+
+
+def _source(
+    asking: Asking, samples: Sequence[ImageText], texts: Sequence[str]
+) -> tuple[Any, dict[str, float]]:
+    model = asking.model
+    if isinstance(model, PoolScorer):
+        return model.score_pool(samples), {}
+    inner = model.model if isinstance(model, Shuffled) else model
+    images = [sample.image for sample in samples]
+    if isinstance(model, Shuffled):
+        images = other_images(images, model.seed)
+    if isinstance(inner, EmbeddingModel):
+        vectors = Embeddings(embed_images(asking, inner, images), embed_texts(asking, inner, texts))
+        return vectors, tokens_cut(asking, inner, texts)
+    if isinstance(inner, PairScorer):
+        return _pair_blocks(asking, inner, [Image(i.image_id, i.file) for i in images], texts), {}
+    raise NotScorable("it has neither embeddings nor pair scores, so it cannot run 'retrieval'")
+
+
+def _pair_blocks(
+    asking: Asking, model: PairScorer, images: Sequence[Image], texts: Sequence[str]
+) -> Callable[[slice], np.ndarray]:
+    """Scores of a slice of images with all unique texts, computed block by block."""
+
+    def block(rows: slice) -> np.ndarray:
+        chosen = images[rows]
+        parts = [
+            _scored(model, batch, texts, asking)
+            for batch in prepared_batches(model, chosen, asking.batch_size)
+        ]
+        asking.progress("scoring pairs", rows.stop or len(images), len(images))
+        return np.concatenate(parts)
+
+    return block
+
+
+def _scored(
+    model: PairScorer, batch: Sequence[Any], texts: Sequence[str], asking: Asking
+) -> np.ndarray:
+    steps = range(0, len(texts), asking.batch_size)
+    parts = [model.score(batch, texts[first : first + asking.batch_size]) for first in steps]
+    block = np.concatenate(parts, axis=1)
+    if not np.isfinite(block).all():
+        raise NonFinite(
+            f"{asking.card.name}: NaN or infinity in {int((~np.isfinite(block)).sum())} scores"
+        )
+    return block
+
+
+def score_ranks(
+    dataset: Dataset, sink: OutcomeSink, options: Mapping[str, Any], metrics: Sequence[str]
+) -> Scored:
+    """Every metric per direction, convention and group, with patient-clustered intervals."""
+    samples = image_texts(dataset)
+    pool, _ = retrieval_pool(samples)
+    conventions = _conventions(options)
+    if not sink.done_ids(KIND):
+        return Scored(chance_scores(pool, conventions))
+    found = outcomes_of(sink.read(KIND), samples, pool)
+    chosen = {n: m for n, m in RETRIEVAL_METRICS.items() if not metrics or n in metrics}
+    groups = retrieval_groups([samples[row] for row in pool.queries])
+    scores: list[Score] = []
+    for direction in DIRECTIONS:
+        for convention in conventions:
+            queries = found[direction].under(convention)
+            scores += _scores(chosen, queries, groups, (direction, convention, options))
+    counts = {"queries": float(len(pool.queries)), "images": float(len(samples))}
+    counts["unique_texts"] = float(pool.texts)
+    return Scored(scores, _missing(chosen, scores), counts)
+
+
+def _conventions(options: Mapping[str, Any]) -> list[str]:
+    wanted = options["relevance"]
+    names = [wanted] if isinstance(wanted, str) else list(wanted)
+    wrong = [name for name in names if name not in CONVENTIONS]
+    if wrong:
+        raise ValueError(f"relevance {wrong}: known are {', '.join(CONVENTIONS)}")
+    return names
+
+
+def _scores(
+    metrics: Mapping[str, Any],
+    queries: RankedQueries,
+    groups: Mapping[str, np.ndarray],
+    where: tuple[str, str, Mapping[str, Any]],
+) -> list[Score]:
+    direction, convention, options = where
+    found = score(metrics, queries, groups=groups, draws=int(options["draws"]))
+    return [
+        _score(name, group, interval, queries, (direction, convention))
+        for group, values in found.items()
+        for name, interval in values.items()
+        if interval.n and not np.isnan(interval.value)
+    ]
+
+
+def _score(
+    name: str, group: str, interval: Interval, queries: RankedQueries, where: tuple[str, str]
+) -> Score:
+    return Score(
+        metric=name,
+        group=group,
+        direction=where[0],
+        relevance=where[1],
+        value=interval.value,
+        low=interval.low,
+        high=interval.high,
+        n=interval.n,
+        patients=interval.patients,
+        pool=queries.candidates,
+    )
+
+
+def _missing(metrics: Mapping[str, Any], scores: Sequence[Score]) -> dict[str, str]:
+    present = {item.metric for item in scores}
+    return {n: f"needs {m.needs or 'labels'}" for n, m in metrics.items() if n not in present}
+
+
+def ranked(dataset: Dataset, sink: OutcomeSink) -> Mapping[str, RetrievalOutcomes]:
+    """The stored outcomes of a cell by direction, for comparisons and pictures."""
+    samples = image_texts(dataset)
+    pool, _ = retrieval_pool(samples)
+    return outcomes_of(sink.read(KIND), samples, pool)
+
+
+TASK = Task(
+    name="retrieval",
+    version=1,
+    ask=ask,
+    score=score_ranks,
+    kinds=(KIND, CHANCE),
+    metrics=RETRIEVAL_METRICS,
+    defaults={"relevance": ["same_study"], "draws": 1000},
+)
