@@ -1,0 +1,220 @@
+"""Phantom trees on first use: what is missing is rendered, the rest is found."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+
+from filelock import FileLock
+
+from harness.errors import BenchError, unknown
+from harness.phantom.trees import mimic_cxr, ms_cxr, padchest_gr, truth_tables
+from harness.phantom.trees.files import write_json
+from harness.phantom.version import VERSION, generator_hash
+from harness.phantom.world import BLOCK_STUDIES, space
+from harness.phantom.worlds import (
+    SIZE,
+    WORLDS,
+    Job,
+    World,
+    part_path,
+    read_records,
+    render_block,
+    studies_of,
+)
+
+Progress = Callable[[int, int], None]  # studies done, studies to do
+
+_ORDER = ("train", "validation", "test", "large")
+_ALL = ("train", "validation", "test")
+
+# Cohorts that lie in a tree of their own, by data set.
+COHORT_TREES: Mapping[tuple[str, str], str] = {
+    ("cxr-qba", "lesion"): "cxr-qba-lesion",
+    ("padchest-gr", "mimic-rendering"): "padchest-gr-mimic-rendering",
+    ("padchest-gr", "mimic-wording"): "padchest-gr-mimic-wording",
+}
+
+
+def ensure_phantom(
+    tree_or_dataset: str,
+    split: str,
+    cache: Path,
+    workers: int | None = None,
+    limit: int | None = None,
+    progress: Progress | None = None,
+    *,
+    cohort: str = "",
+    size: int = SIZE,
+) -> dict[str, Path]:
+    """The root of every tree of the twin that holds this one, and of `truth`, rendered if need be.
+
+    A tree that holds several splits stays whole: its tables cover all that has been rendered and
+    are replaced in one step. `large` has trees of its own. Two processes that ask at once wait for
+    each other; work that was broken off is taken up where it stopped. `probe` is written by
+    `harness.phantom.probe`.
+
+    Args:
+        tree_or_dataset: mimic-cxr, mimic-cxr-jpg, ms-cxr, cxr-qba, padchest-gr, probe, or a variant
+            tree (cxr-qba-lesion, padchest-gr-mimic-rendering, padchest-gr-mimic-wording).
+        split: train, validation, test, all or large.
+        cache: the cache folder; trees lie in ``phantom/`` below it.
+        workers: processes; None: one per core that may be used.
+        limit: only the first so many studies (rounded up to whole patients).
+        progress: told how many studies are done, of how many.
+        cohort: names a cohort with a tree of its own (`COHORT_TREES`): the root under the data
+            set's name is then that tree.
+        size: pixels along each side of a film.
+
+    Raises:
+        BenchError: an unknown name or split, `large` without a limit, or a worker that died.
+    """
+    if tree_or_dataset == "probe":
+        from harness.phantom.probe import ensure_probe
+
+        return ensure_probe(split, cache, limit=limit, progress=progress, size=size)
+    tree = COHORT_TREES.get((tree_or_dataset, cohort), tree_or_dataset)
+    world = _world_of(tree)
+    wanted = _wanted(split, limit)
+    root = world_root(cache, world, large=split == "large", size=size)
+    if any(blocks > done for blocks, done in _against(wanted, root)):
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / ".lock"):
+            _fill(world, root, wanted, (workers, size, progress))
+    roots = {name: root / name for name in (*world.trees, "truth")}
+    return {**roots, tree_or_dataset: root / tree}
+
+
+def cache_root(cache: Path, size: int = SIZE) -> Path:
+    """The folder of this generator, at that size; another version never meets it."""
+    return cache / "phantom" / f"v{VERSION}-{generator_hash()[:12]}-{size}px"
+
+
+def world_root(cache: Path, world: World, *, large: bool, size: int = SIZE) -> Path:
+    """The folder that holds the trees of a world, its `truth` and its records."""
+    return cache_root(cache, size) / f"{world.name}{'-large' if large else ''}"
+
+
+def _world_of(tree: str) -> World:
+    for world in WORLDS.values():
+        if tree in world.trees:
+            return world
+    known = [name for world in WORLDS.values() for name in world.trees]
+    raise unknown("phantom tree", tree, [*known, "probe"])
+
+
+def _wanted(split: str, limit: int | None) -> dict[str, int]:
+    """How many studies of which split."""
+    if limit is not None and limit < 1:
+        raise BenchError(f"phantom limit {limit}: expected at least 1 study")
+    wanted = {}
+    for name in _ALL if split == "all" else (split,):
+        space(name)
+        studies = studies_of(name, limit)
+        if studies is None:
+            raise BenchError("phantom split 'large' has no end. Say how many studies: --limit N.")
+        wanted[name] = studies
+    return wanted
+
+
+def _coverage(root: Path) -> dict[str, int]:
+    """How many studies of each split the tables cover, in the order of the splits."""
+    try:
+        value = json.loads((root / "coverage.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    return {name: int(value[name]) for name in _ORDER if name in value}
+
+
+def _against(wanted: Mapping[str, int], root: Path) -> list[tuple[int, int]]:
+    done = _coverage(root)
+    return [(studies, done.get(name, 0)) for name, studies in wanted.items()]
+
+
+def _fill(
+    world: World,
+    root: Path,
+    wanted: Mapping[str, int],
+    how: tuple[int | None, int, Progress | None],
+) -> None:
+    """Renders what is missing and writes the tables anew. The caller holds the lock."""
+    workers, size, progress = how
+    done = _coverage(root)
+    covered = {n: max(done.get(n, 0), _whole(n, wanted.get(n, 0))) for n in _ORDER}
+    covered = {name: studies for name, studies in covered.items() if studies}
+    jobs = [
+        Job(world.name, name, block, studies, size, root)
+        for name, studies in covered.items()
+        for block in range(_blocks(studies))
+        if not part_path(root, name, block).exists()
+    ]
+    _render(jobs, workers, progress)
+    _write_tables(world, root, covered)
+    write_json(root / "coverage.json", covered)
+
+
+def _blocks(studies: int) -> int:
+    return -(-studies // BLOCK_STUDIES)
+
+
+def _whole(split: str, studies: int) -> int:
+    """Rounded up to whole blocks, but not beyond the split."""
+    return studies_of(split, _blocks(studies) * BLOCK_STUDIES) or 0 if studies else 0
+
+
+def _render(jobs: list[Job], workers: int | None, progress: Progress | None) -> None:
+    total = sum(min(BLOCK_STUDIES, j.studies - j.block * BLOCK_STUDIES) for j in jobs)
+    count = min(workers or usable_cores(), len(jobs))
+    done = 0
+    if count <= 1:
+        for job in jobs:
+            done += render_block(job)
+            _tell(progress, done, total)
+        return
+    # Not forked: a fork of a process with threads (BLAS, progress bars) can hang.
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+        try:
+            for studies in pool.map(render_block, jobs):
+                done += studies
+                _tell(progress, done, total)
+        except BrokenProcessPool as error:
+            raise BenchError(
+                f"phantom: a rendering process died after {done} of {total} studies (out of "
+                "memory?). What is finished is kept: run again, with fewer workers."
+            ) from error
+
+
+def _tell(progress: Progress | None, done: int, total: int) -> None:
+    if progress is not None:
+        progress(done, total)
+
+
+def usable_cores() -> int:
+    """The number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _write_tables(world: World, root: Path, covered: Mapping[str, int]) -> None:
+    records = read_records(root, {name: _blocks(n) for name, n in covered.items()})
+    if world.twin == "mimic":
+        mimic_cxr.write_lists(root / "mimic-cxr", records)
+        mimic_cxr.write_tables(root / "mimic-cxr-jpg", records)
+        ms_cxr.write(root / "ms-cxr", records)
+    else:
+        padchest_gr.write(root / world.trees[0], records)
+    if "padchest-gr-mimic-wording" in world.trees:
+        padchest_gr.write(root / "padchest-gr-mimic-wording", records, "mimic")
+        _link_images(root / "padchest-gr-mimic-wording", root / "padchest-gr")
+    truth_tables.write(root / "truth", records)
+
+
+def _link_images(other: Path, own: Path) -> None:
+    """The wording cell shows the same films: its image folder points to the twin's."""
+    link = other / padchest_gr.IMAGES.parts[0]
+    if not link.exists():
+        link.symlink_to(Path("..") / own.name / padchest_gr.IMAGES.parts[0])

@@ -1,0 +1,1 @@
+"""From drawn findings to words: mentions, English and Spanish, reports and single sentences."""

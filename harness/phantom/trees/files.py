@@ -1,0 +1,86 @@
+"""Files whose bytes depend on their content only, put in place in one step."""
+
+import csv
+import gzip
+import io
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image as Pillow
+
+JPEG_QUALITY = 95
+# A JPEG is filled up to a multiple of this many bytes, so that its size tells nothing of what is
+# in it (protocol.md §8.7); at 224 px all films end up alike.
+JPEG_STEP = 64 * 1024
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replaces the file by the data; a reader sees the old file or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.write_bytes(data)
+    scratch.replace(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces the file by the text in UTF-8, line ends as given."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any, *, indent: int | None = None) -> None:
+    """Replaces the file by the value as JSON, keys in the order given."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=indent) + "\n")
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A CSV with Unix line ends; None becomes an empty cell."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Replaces the file by a CSV, compressed without a time stamp if its name ends in .gz."""
+    data = csv_text(header, rows).encode()
+    write_bytes(path, gzip.compress(data, 6, mtime=0) if path.suffix == ".gz" else data)
+
+
+def jpeg_bytes(pixels: np.ndarray) -> bytes:
+    """An 8-bit grey JPEG, quality 95, filled up with a comment to a multiple of `JPEG_STEP`."""
+    stream = io.BytesIO()
+    Pillow.fromarray(pixels).save(stream, "JPEG", quality=JPEG_QUALITY)
+    data = stream.getvalue()
+    missing = -len(data) % JPEG_STEP
+    missing += JPEG_STEP if 0 < missing < 4 else 0
+    comments = b""
+    while missing:
+        length = min(missing - 2, 0xFFFF)
+        # What is left must be nothing or hold a marker and its length (four bytes).
+        length -= 4 if 0 < missing - 2 - length < 4 else 0
+        comments += struct.pack(">BBH", 0xFF, 0xFE, length) + bytes(length - 2)
+        missing -= length + 2
+    return data[:2] + comments + data[2:]
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png16_bytes(pixels: np.ndarray) -> bytes:
+    """A 16-bit grey PNG, stored and not compressed: all of one size, and quick to write."""
+    height, width = pixels.shape
+    rows = np.zeros((height, 1 + 2 * width), np.uint8)
+    rows[:, 1:] = pixels.astype(">u2").view(np.uint8)
+    head = struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0)
+    body = zlib.compress(rows.tobytes(), 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
+    )
