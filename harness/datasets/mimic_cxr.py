@@ -15,7 +15,7 @@ from harness.datasets.lofi_cohort import load_lofi
 from harness.datasets.mimic_reports import Reports, open_reports
 from harness.datasets.mimic_tables import image_ref, image_table, labels_by_study, mimic_version
 from harness.datasets.table import Request
-from harness.datasets.truth import masked_text
+from harness.datasets.truth import generator_version, masked_text
 from harness.errors import BenchError
 from harness.samples import Dataset, ImageRef, ImageText
 from harness.text import is_comparison
@@ -43,7 +43,7 @@ def load(request: Request) -> Dataset:
         task=request.task,
         split=request.split,
         cohort=request.cohort,
-        version=mimic_version(request.roots),
+        version=generator_version(request.truth) or mimic_version(request.roots),
         samples=tuple(samples),
         phantom=request.phantom,
         restricted=not request.phantom,

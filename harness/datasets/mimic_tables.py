@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from harness.datasets.files import find_file, read_table
@@ -196,10 +197,11 @@ def _read_labels(file: Path, *_times: int) -> dict[str, tuple[str, ...]]:
         raise BenchError(
             f"{file}: expected study_id and label columns, found {list(table.columns)}."
         )
-    positive = table[names].apply(lambda column: pd.to_numeric(column, errors="coerce")) == 1.0
+    numbers = table[names].apply(lambda column: pd.to_numeric(column, errors="coerce"))
+    rows = np.asarray(numbers, np.float64)
     return {
-        str(study): tuple(name for name, yes in zip(names, row, strict=True) if yes)
-        for study, row in zip(table["study_id"], positive.to_numpy().tolist(), strict=True)
+        str(study): tuple(name for name, value in zip(names, row, strict=True) if value == 1.0)
+        for study, row in zip(table["study_id"], rows, strict=True)
     }
 
 

@@ -24,7 +24,7 @@ from harness.datasets.mimic_tables import (
     parse_mimic_path,
 )
 from harness.datasets.table import DATASETS, Request
-from harness.datasets.truth import PhraseTruth, phrase_truth
+from harness.datasets.truth import PhraseTruth, generator_version, phrase_truth
 from harness.errors import BenchError
 from harness.roots import how_to_get
 from harness.samples import Dataset, ImageRef, PhraseBoxes
@@ -80,7 +80,8 @@ def load(request: Request) -> Dataset:
         task=request.task,
         split=request.split,
         cohort=request.cohort,
-        version=f"{release} on mimic-cxr {mimic_version(request.roots)}",
+        version=generator_version(request.truth)
+        or f"{release} on mimic-cxr {mimic_version(request.roots)}",
         samples=tuple(samples),
         phantom=request.phantom,
         restricted=not request.phantom,

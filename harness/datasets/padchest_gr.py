@@ -19,7 +19,7 @@ from harness.datasets.findings import is_fixed, kind_of
 from harness.datasets.mimic_cxr import nothing_left, study_groups
 from harness.datasets.padchest_tables import SPLITS, Finding, Study, read_studies, release_of
 from harness.datasets.table import DATASETS, Request
-from harness.datasets.truth import PhraseTruth, masked_text, phrase_truth
+from harness.datasets.truth import PhraseTruth, generator_version, masked_text, phrase_truth
 from harness.errors import BenchError
 from harness.samples import Dataset, ImageRef, ImageText, PhraseBoxes, Sample
 from harness.text import TEXT_POLICY, is_comparison, normalize, tidy
@@ -53,7 +53,7 @@ def load(request: Request) -> Dataset:
         task=request.task,
         split=request.split,
         cohort=request.cohort,
-        version=release_of(top),
+        version=generator_version(request.truth) or release_of(top),
         samples=tuple(samples),
         phantom=request.phantom,
         restricted=not request.phantom,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.datasets.files import find_file, inside, read_json, read_table, require_file
+from harness.datasets.files import inside, read_json, read_table, require_file
 from harness.errors import BenchError
 
 SPLITS = ("train", "validation", "test")
@@ -79,10 +79,10 @@ def read_studies(top: Path) -> list[Study]:
 
 def image_folder(top: Path) -> Path:
     """The folder that holds the PNGs; extracts differ in how deep it lies."""
-    for name in _FOLDERS:
-        if find_file(top / name, "*.png"):
+    for name in (*_FOLDERS, "."):
+        if next((top / name).glob("*.png"), None) is not None:
             return top / name
-    return top if find_file(top, "*.png") else top / _FOLDERS[0]
+    return top / _FOLDERS[0]
 
 
 @lru_cache(maxsize=2)

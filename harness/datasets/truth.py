@@ -1,9 +1,9 @@
 """What the phantom knows of its own studies, read from the folder beside its trees.
 
-Two kinds of tables, each in one or several files (one per split). ``phrases*.parquet`` has a row
-per phrase of an image: image_id, phrase, second_reader, region_boxes (lists of xyxy fractions),
-visibility, and any column named ``group_*``. ``studies*.parquet`` has a row per study: study_id,
-masked_text. Only controls, strata and captioning look at these (design §6.4).
+``phrases.parquet`` has a row per phrase of an image: image_id, phrase, finding, second_reader,
+region_boxes (lists of xyxy fractions), visibility, and columns named ``group_*`` (strata).
+``studies.parquet`` has a row per study: study_id, masked_text. ``generator.json`` says which
+generator drew them. Only controls, strata and captioning look at these (design §6.4).
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from harness.boxes import Boxes, boxes_from_unit
+from harness.datasets.files import read_json
 from harness.errors import BenchError
 from harness.text import normalize
 
@@ -29,6 +30,7 @@ class Known:
     second_reader: Boxes | None = None
     region_boxes: Boxes | None = None
     visibility: float | None = None
+    finding: str = ""
     groups: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -36,14 +38,14 @@ PhraseTruth = Callable[[str, str], Known]  # image_id, phrase -> what is known
 
 
 def phrase_truth(truth: Path | None) -> PhraseTruth:
-    """A lookup of phrases; on real data (None) it knows nothing.
+    """A lookup of phrases by image id (without ``.png``); on real data (None) it knows nothing.
 
     Raises:
         BenchError: the folder holds no table of phrases.
     """
     if truth is None:
         return lambda _image, _phrase: Known()
-    table = _phrases(truth)
+    table = _phrases(*_stamp(truth, "phrases"))
     return lambda image, phrase: table.get((image, normalize(phrase)), Known())
 
 
@@ -51,19 +53,36 @@ def masked_text(truth: Path | None) -> Callable[[str], str]:
     """A lookup study_id -> its text without location words; '' on real data."""
     if truth is None:
         return lambda _study: ""
-    table = _masked(truth)
+    table = _masked(*_stamp(truth, "studies"))
     return lambda study: table.get(study, "")
 
 
+def generator_version(truth: Path | None) -> str:
+    """The generator behind a phantom, e.g. "phantom 3-0a1b2c3d"; '' on real data."""
+    if truth is None:
+        return ""
+    value = read_json(truth / "generator.json")
+    return f"phantom {value['version']}-{str(value['hash'])[:8]}"
+
+
+def _stamp(truth: Path, name: str) -> tuple[Path, int]:
+    # Tables grow when another split is rendered, so a reading is kept only for one state of them.
+    file = truth / f"{name}.parquet"
+    if not file.is_file():
+        raise BenchError(f"{file}: no such file. Delete the phantom's cache and run again.")
+    return file, file.stat().st_mtime_ns
+
+
 @lru_cache(maxsize=4)
-def _phrases(truth: Path) -> dict[tuple[str, str], Known]:
-    table = _read(truth, "phrases")
+def _phrases(file: Path, _time: int) -> dict[tuple[str, str], Known]:
+    table = pd.read_parquet(file)
     columns = [name for name in table.columns if name.startswith(_PREFIX)]
     return {
-        (str(row["image_id"]), normalize(str(row["phrase"]))): Known(
+        (str(row["image_id"]).removesuffix(".png"), normalize(str(row["phrase"]))): Known(
             _boxes(row.get("second_reader")),
             _boxes(row.get("region_boxes")),
             None if pd.isna(row.get("visibility")) else float(row["visibility"]),
+            normalize(str(row.get("finding") or "")),
             {name.removeprefix(_PREFIX): str(row[name]) for name in columns if row[name]},
         )
         for row in table.to_dict("records")
@@ -71,16 +90,9 @@ def _phrases(truth: Path) -> dict[tuple[str, str], Known]:
 
 
 @lru_cache(maxsize=4)
-def _masked(truth: Path) -> dict[str, str]:
-    table = _read(truth, "studies")
-    return dict(zip(table["study_id"].astype(str), table["masked_text"], strict=True))
-
-
-def _read(truth: Path, name: str) -> pd.DataFrame:
-    files = sorted(truth.rglob(f"{name}*.parquet"))
-    if not files:
-        raise BenchError(f"{truth}: no {name}*.parquet. Delete the phantom's cache and run again.")
-    return pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
+def _masked(file: Path, _time: int) -> dict[str, str]:
+    table = pd.read_parquet(file, columns=["study_id", "masked_text"])
+    return dict(zip(table["study_id"].astype(str), table["masked_text"].astype(str), strict=True))
 
 
 def _boxes(value: Any) -> Boxes | None:
