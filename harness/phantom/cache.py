@@ -29,14 +29,21 @@ from harness.phantom.worlds import (
 Progress = Callable[[int, int], None]  # studies done, studies to do
 
 _ORDER = ("train", "validation", "test", "large")
-_ALL = ("train", "validation", "test")
-
-# Cohorts that lie in a tree of their own, by data set.
-COHORT_TREES: Mapping[tuple[str, str], str] = {
-    ("cxr-qba", "lesion"): "cxr-qba-lesion",
-    ("padchest-gr", "mimic-rendering"): "padchest-gr-mimic-rendering",
-    ("padchest-gr", "mimic-wording"): "padchest-gr-mimic-wording",
+_JOINED: Mapping[str, tuple[str, ...]] = {
+    "all": ("train", "validation", "test"),
+    "pooled-eval": ("validation", "test"),
 }
+
+# Variants that lie in a tree of their own: the tree, and the data set it is a cohort of.
+VARIANTS: Mapping[str, tuple[str, str]] = {
+    "lesion": ("cxr-qba-lesion", "cxr-qba"),
+    "mimic-rendering": ("padchest-gr-mimic-rendering", "padchest-gr"),
+    "mimic-wording": ("padchest-gr-mimic-wording", "padchest-gr"),
+}
+# A limit counts samples, and not every study gives one: so many studies are rendered for each,
+# and so many more, that the first N samples are the same whatever has been rendered before.
+_PER_SAMPLE: Mapping[str, tuple[float, int]] = {"mimic": (1.1, 12), "other": (2.5, 24)}
+_TABLES = Path(__file__).parent / "tables"
 
 
 def ensure_phantom(
@@ -47,7 +54,6 @@ def ensure_phantom(
     limit: int | None = None,
     progress: Progress | None = None,
     *,
-    cohort: str = "",
     size: int = SIZE,
 ) -> dict[str, Path]:
     """The root of every tree of the twin that holds this one, and of `truth`, rendered if need be.
@@ -59,14 +65,13 @@ def ensure_phantom(
 
     Args:
         tree_or_dataset: mimic-cxr, mimic-cxr-jpg, ms-cxr, cxr-qba, padchest-gr, probe, or a variant
-            tree (cxr-qba-lesion, padchest-gr-mimic-rendering, padchest-gr-mimic-wording).
-        split: train, validation, test, all or large.
-        cache: the cache folder; trees lie in ``phantom/`` below it.
+            (lesion, mimic-rendering, mimic-wording), whose tree then stands under its data set's
+            name too.
+        split: train, validation, test, pooled-eval, all or large.
+        cache: the folder for phantoms; those of other versions or sizes never meet these.
         workers: processes; None: one per core that may be used.
-        limit: only the first so many studies (rounded up to whole patients).
+        limit: enough studies for the first so many samples.
         progress: told how many studies are done, of how many.
-        cohort: names a cohort with a tree of its own (`COHORT_TREES`): the root under the data
-            set's name is then that tree.
         size: pixels along each side of a film.
 
     Raises:
@@ -76,21 +81,34 @@ def ensure_phantom(
         from harness.phantom.probe import ensure_probe
 
         return ensure_probe(split, cache, limit=limit, progress=progress, size=size)
-    tree = COHORT_TREES.get((tree_or_dataset, cohort), tree_or_dataset)
+    tree, dataset = VARIANTS.get(tree_or_dataset, (tree_or_dataset, tree_or_dataset))
     world = _world_of(tree)
-    wanted = _wanted(split, limit)
+    wanted = _wanted(split, _studies_for(tree, limit))
     root = world_root(cache, world, large=split == "large", size=size)
-    if any(blocks > done for blocks, done in _against(wanted, root)):
+    if any(studies > done for studies, done in _against(wanted, root)):
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / ".lock"):
             _fill(world, root, wanted, (workers, size, progress))
     roots = {name: root / name for name in (*world.trees, "truth")}
-    return {**roots, tree_or_dataset: root / tree}
+    return {**roots, dataset: root / tree}
+
+
+def training_table(dataset: str) -> Path:
+    """The shipped table of mean training boxes of a twin (`harness.box_tables`).
+
+    Raises:
+        BenchError: that data set has none.
+    """
+    path = _TABLES / f"{dataset}.json"
+    if not path.exists():
+        known = sorted(file.stem for file in _TABLES.glob("*.json"))
+        raise unknown("table of mean boxes", dataset, known)
+    return path
 
 
 def cache_root(cache: Path, size: int = SIZE) -> Path:
     """The folder of this generator, at that size; another version never meets it."""
-    return cache / "phantom" / f"v{VERSION}-{generator_hash()[:12]}-{size}px"
+    return cache / f"v{VERSION}-{generator_hash()[:12]}-{size}px"
 
 
 def world_root(cache: Path, world: World, *, large: bool, size: int = SIZE) -> Path:
@@ -106,12 +124,19 @@ def _world_of(tree: str) -> World:
     raise unknown("phantom tree", tree, [*known, "probe"])
 
 
+def _studies_for(tree: str, limit: int | None) -> int | None:
+    if limit is None:
+        return None
+    if limit < 1:
+        raise BenchError(f"phantom limit {limit}: expected at least 1.")
+    share, more = _PER_SAMPLE["mimic" if tree in ("mimic-cxr", "mimic-cxr-jpg") else "other"]
+    return int(share * limit) + more
+
+
 def _wanted(split: str, limit: int | None) -> dict[str, int]:
     """How many studies of which split."""
-    if limit is not None and limit < 1:
-        raise BenchError(f"phantom limit {limit}: expected at least 1 study")
     wanted = {}
-    for name in _ALL if split == "all" else (split,):
+    for name in _JOINED.get(split, (split,)):
         space(name)
         studies = studies_of(name, limit)
         if studies is None:

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from harness.boxes import Boxes
 from harness.phantom import ids
 from harness.phantom.labels import chexpert

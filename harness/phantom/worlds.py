@@ -13,7 +13,7 @@ from harness.phantom.film import render_study
 from harness.phantom.plan import Film, FindingPlan, Rendering, StudyPlan
 from harness.phantom.study import Record, describe_study, visible_plans
 from harness.phantom.trees import cxr_qba, mimic_cxr, padchest_gr
-from harness.phantom.trees.files import jpeg_bytes, png16_bytes, write_bytes, write_json
+from harness.phantom.trees.files import jpeg_bytes, png16_bytes, write_json
 from harness.phantom.world import BLOCK_STUDIES, plan_study, space
 
 SIZE = 224  # pixels along each side of a film
@@ -128,17 +128,17 @@ def _write_padchest(root: Path, world: World, films: tuple[Film, ...], record: R
     top = root / world.trees[0]
     data = png16_bytes(deep)
     _write_image(top / padchest_gr.IMAGES / image, data)
-    if record["index"] + 1 in _followed(world, record):
+    if _is_prior(world, record):
         _write_image(top / padchest_gr.PRIORS / image, data)
 
 
-def _followed(world: World, record: Record) -> set[int]:
-    """The index of the patient's next study, if there is one."""
+def _is_prior(world: World, record: Record) -> bool:
+    """Whether the patient has a later study."""
     following = record["index"] + 1
     if following >= space(record["split"]).capacity:
-        return set()
+        return False
     later = plan_study(world.twin, record["split"], following)
-    return {following} if later.prior_index == record["index"] else set()
+    return later.prior_index is not None
 
 
 def _write_image(path: Path, data: bytes) -> None:

@@ -18,20 +18,31 @@ class Noun:
 
 
 NOUNS: Mapping[str, tuple[Noun, ...]] = {
-    "pleural_effusion": (Noun("pleural effusion", "pleural effusions"), Noun("effusion", "effusions")),
+    "pleural_effusion": (
+        Noun("pleural effusion", "pleural effusions"),
+        Noun("effusion", "effusions"),
+    ),
     "pneumothorax": (Noun("pneumothorax", "pneumothoraces"),),
     "consolidation": (
         Noun("consolidation"),
         Noun("focal consolidation"),
         Noun("airspace opacity", "airspace opacities"),
     ),
-    "atelectasis": (Noun("atelectasis"), Noun("linear atelectasis"), Noun("plate-like atelectasis")),
+    "atelectasis": (
+        Noun("atelectasis"),
+        Noun("linear atelectasis"),
+        Noun("plate-like atelectasis"),
+    ),
     "nodule": (
         Noun("nodule", "nodules"),
         Noun("pulmonary nodule", "pulmonary nodules"),
         Noun("nodular opacity", "nodular opacities"),
     ),
-    "mass": (Noun("mass", "masses"), Noun("pulmonary mass", "pulmonary masses"), Noun("mass-like opacity")),
+    "mass": (
+        Noun("mass", "masses"),
+        Noun("pulmonary mass", "pulmonary masses"),
+        Noun("mass-like opacity"),
+    ),
     "cardiomegaly": (
         Noun("cardiomegaly"),
         Noun("enlargement of the cardiac silhouette"),
@@ -43,7 +54,10 @@ NOUNS: Mapping[str, tuple[Noun, ...]] = {
         Noun("interstitial pattern"),
         Noun("reticular opacities", "reticular opacities"),
     ),
-    "rib_fracture": (Noun("rib fracture", "rib fractures"), Noun("displaced rib fracture", "displaced rib fractures")),
+    "rib_fracture": (
+        Noun("rib fracture", "rib fractures"),
+        Noun("displaced rib fracture", "displaced rib fractures"),
+    ),
     "hilar_enlargement": (Noun("hilar enlargement"), Noun("hilar prominence")),
     "mediastinal_widening": (
         Noun("mediastinal widening"),
@@ -55,8 +69,12 @@ NOUNS: Mapping[str, tuple[Noun, ...]] = {
         Noun("calcified granuloma", "calcified granulomas"),
         Noun("calcified nodule", "calcified nodules"),
     ),
-    "emphysema": (Noun("emphysema"), Noun("emphysematous changes", "emphysematous changes"), Noun("hyperinflation")),
-}  # fmt: skip
+    "emphysema": (
+        Noun("emphysema"),
+        Noun("emphysematous changes", "emphysematous changes"),
+        Noun("hyperinflation"),
+    ),
+}
 
 # Names that no text of the MIMIC dialect uses: the `unseen-synonym` stratum of the external twin.
 UNSEEN: Mapping[str, Noun] = {
@@ -69,8 +87,12 @@ UNSEEN: Mapping[str, Noun] = {
 
 SIZE_WORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "size": {"small": ("small", "tiny"), "moderate": ("moderate",), "large": ("large",)},
-    "severity": {"small": ("mild", "slight"), "moderate": ("moderate",), "large": ("severe", "marked")},
-}  # fmt: skip
+    "severity": {
+        "small": ("mild", "slight"),
+        "moderate": ("moderate",),
+        "large": ("severe", "marked"),
+    },
+}
 
 # Zone as an adjective before the noun, and as a place after it ("{side}" may be empty).
 ADJECTIVE: Mapping[str, tuple[str, ...]] = {
@@ -164,7 +186,7 @@ def _where_both(m: Mention, rng: np.random.Generator) -> tuple[str, str]:
 
 
 def with_article(phrase: str, m: Mention, noun: Noun) -> str:
-    """ "a small nodule", "an airspace opacity"; nothing before plurals and mass nouns."""
+    """The phrase with "a" or "an"; nothing before plurals and what cannot be counted."""
     if m.plural or not noun.many or noun.one == noun.many:
         return phrase
     return ("an " if phrase[0] in "aeiou" else "a ") + phrase

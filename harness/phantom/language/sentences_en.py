@@ -96,7 +96,11 @@ def describe(m: Mention, rng: np.random.Generator) -> str:
 # What is denied, by the finding it denies; the key "" denies no finding of the vocabulary.
 DENIALS: Mapping[str, tuple[str, ...]] = {
     "pleural_effusion": ("No pleural effusion.", "There is no pleural effusion."),
-    "pneumothorax": ("No pneumothorax.", "There is no pneumothorax.", "No evidence of pneumothorax."),
+    "pneumothorax": (
+        "No pneumothorax.",
+        "There is no pneumothorax.",
+        "No evidence of pneumothorax.",
+    ),
     "consolidation": ("No focal consolidation.", "There is no focal consolidation."),
     "edema": ("No pulmonary edema.", "There is no pulmonary edema."),
     "nodule": ("No pulmonary nodules.", "No suspicious pulmonary nodule is seen."),
@@ -104,4 +108,4 @@ DENIALS: Mapping[str, tuple[str, ...]] = {
     "mediastinal_widening": ("The mediastinal contours are normal.", "No mediastinal widening."),
     "hilar_enlargement": ("The hilar contours are normal.",),
     "rib_fracture": ("No displaced rib fracture.", "No acute osseous abnormality."),
-}  # fmt: skip
+}

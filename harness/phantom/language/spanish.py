@@ -23,20 +23,29 @@ class Nombre:
 NOUNS: Mapping[str, tuple[Nombre, ...]] = {
     "pleural_effusion": (Nombre("derrame pleural", "derrames pleurales"),),
     "pneumothorax": (Nombre("neumotórax", "neumotórax"),),
-    "consolidation": (Nombre("consolidación", "consolidaciones", True), Nombre("condensación", "condensaciones", True)),
-    "atelectasis": (Nombre("atelectasia", "atelectasias", True), Nombre("atelectasia laminar", "atelectasias laminares", True)),
+    "consolidation": (
+        Nombre("consolidación", "consolidaciones", True),
+        Nombre("condensación", "condensaciones", True),
+    ),
+    "atelectasis": (
+        Nombre("atelectasia", "atelectasias", True),
+        Nombre("atelectasia laminar", "atelectasias laminares", True),
+    ),
     "nodule": (Nombre("nódulo pulmonar", "nódulos pulmonares"), Nombre("nódulo", "nódulos")),
     "mass": (Nombre("masa pulmonar", "masas pulmonares", True), Nombre("masa", "masas", True)),
     "cardiomegaly": (Nombre("cardiomegalia", "", True), Nombre("aumento de la silueta cardiaca")),
     "edema": (Nombre("edema pulmonar"), Nombre("congestión vascular pulmonar", "", True)),
     "interstitial": (Nombre("patrón intersticial"), Nombre("patrón reticular")),
     "rib_fracture": (Nombre("fractura costal", "fracturas costales", True),),
-    "hilar_enlargement": (Nombre("aumento de tamaño hiliar"), Nombre("prominencia hiliar", "", True)),
+    "hilar_enlargement": (
+        Nombre("aumento de tamaño hiliar"),
+        Nombre("prominencia hiliar", "", True),
+    ),
     "mediastinal_widening": (Nombre("ensanchamiento mediastínico"),),
     "pleural_thickening": (Nombre("engrosamiento pleural", "engrosamientos pleurales"),),
     "calcified_granuloma": (Nombre("granuloma calcificado", "granulomas calcificados"),),
     "emphysema": (Nombre("enfisema"), Nombre("signos de enfisema", "signos de enfisema")),
-}  # fmt: skip
+}
 
 _SIZES: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "size": {
@@ -93,11 +102,18 @@ DENIALS: Mapping[str, tuple[str, ...]] = {
     "consolidation": ("Sin consolidaciones.", "No se observan consolidaciones."),
     "edema": ("Sin edema pulmonar.", "No hay edema pulmonar."),
     "nodule": ("Sin nódulos pulmonares.", "No se observan nódulos pulmonares sospechosos."),
-    "cardiomegaly": ("Tamaño cardiaco normal.", "El corazón es de tamaño normal.", "Sin cardiomegalia."),
-    "mediastinal_widening": ("Contornos mediastínicos normales.", "Sin ensanchamiento mediastínico."),
+    "cardiomegaly": (
+        "Tamaño cardiaco normal.",
+        "El corazón es de tamaño normal.",
+        "Sin cardiomegalia.",
+    ),
+    "mediastinal_widening": (
+        "Contornos mediastínicos normales.",
+        "Sin ensanchamiento mediastínico.",
+    ),
     "hilar_enlargement": ("Contornos hiliares normales.",),
     "rib_fracture": ("Sin fracturas costales.", "Sin alteraciones óseas agudas."),
-}  # fmt: skip
+}
 
 
 def _plural(word: str) -> str:

@@ -44,10 +44,17 @@ def _question(record: Record, number: int, variant: Variant) -> Record:
                 "text": answer["text"],
                 "positiveness": "pos" if positive else "neg",
                 "from_report": True,
+                "obs_entities": _entities(record, answer),
                 "localization": _localization(record, answer, variant),
             }
         ],
     }
+
+
+def _entities(record: Record, answer: Record) -> list[str]:
+    if answer["drawn"] is None:
+        return []
+    return [str(record["findings"][answer["drawn"]]["name"]).replace("_", " ")]
 
 
 def _localization(record: Record, answer: Record, variant: Variant) -> Record:

@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image as Pillow
 
 JPEG_QUALITY = 95
-# A JPEG is filled up to a multiple of this many bytes, so that its size tells nothing of what is
-# in it (protocol.md §8.7); at 224 px all films end up alike.
-JPEG_STEP = 64 * 1024
+# A JPEG is filled up to a multiple of so many bytes a pixel, so that its size tells nothing of what
+# is in it (protocol.md §8.7): films compress to 0.3 to 0.5 and so all end up alike.
+BYTES_PER_PIXEL = 0.66
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -54,12 +54,13 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 
 def jpeg_bytes(pixels: np.ndarray) -> bytes:
-    """An 8-bit grey JPEG, quality 95, filled up with a comment to a multiple of `JPEG_STEP`."""
+    """An 8-bit grey JPEG, quality 95, filled up with a comment (see `BYTES_PER_PIXEL`)."""
     stream = io.BytesIO()
     Pillow.fromarray(pixels).save(stream, "JPEG", quality=JPEG_QUALITY)
     data = stream.getvalue()
-    missing = -len(data) % JPEG_STEP
-    missing += JPEG_STEP if 0 < missing < 4 else 0
+    step = int(pixels.size * BYTES_PER_PIXEL)
+    missing = -len(data) % step
+    missing += step if 0 < missing < 4 else 0
     comments = b""
     while missing:
         length = min(missing - 2, 0xFFFF)
