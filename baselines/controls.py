@@ -72,6 +72,7 @@ class _Pairs:
 
     card: ModelCard
     codes: Callable[[Sequence[ImageText]], tuple[np.ndarray, np.ndarray]]
+    tells_texts_apart: bool = False
 
     def score_pool(self, samples: Sequence[ImageText]) -> BlockScores:
         """1 where the codes agree, else 0."""
@@ -111,6 +112,7 @@ class _Collapsed:
     """Every image and every text is the same vector."""
 
     card: ModelCard
+    tells_texts_apart: bool = False
 
     def score_pool(self, samples: Sequence[ImageText]) -> BlockScores:
         """1 everywhere."""
@@ -125,6 +127,7 @@ class _CommonestText:
     """Every image is answered with the texts in order of how common they are."""
 
     card: ModelCard
+    tells_texts_apart: bool = False
 
     def score_pool(self, samples: Sequence[ImageText]) -> BlockScores:
         """The number of asked texts with the candidate's wording, the same for all images."""
@@ -140,6 +143,7 @@ class _Oracle:
     """The truth itself, in both tasks."""
 
     card: ModelCard
+    tells_texts_apart: bool = True
 
     def score_pool(self, samples: Sequence[ImageText]) -> BlockScores:
         """3 for the own pair, 2 for the same study, 1 for the same text, 0 else.

@@ -167,9 +167,14 @@ class TruthGrounder(Protocol):
 
 @runtime_checkable
 class PoolScorer(Protocol):
-    """A control that scores pairs from the truth itself, not from pixels or words."""
+    """A control that scores pairs from the truth itself, not from pixels or words.
+
+    `tells_texts_apart` is True where two texts of one wording may score differently with an image,
+    which no model that reads them can do.
+    """
 
     card: ModelCard
+    tells_texts_apart: bool
 
     def score_pool(
         self, samples: Sequence[ImageText]

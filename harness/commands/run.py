@@ -12,12 +12,11 @@ from harness.commands.options import evaluation_options, output_options
 from harness.commands.progress import RunProgress
 from harness.data_access import DataAccess, Loaded
 from harness.lock import RunLock
-from harness.plan import CellPlan, plan_cells
+from harness.plan import plan_cells
 from harness.record import RunRecord
 from harness.roots import data_roots
 from harness.run import Settings, Watch, run_cells
 from harness.suite import pick_models, read_suite
-from harness.suite_schema import Suite
 
 FAILURES = {"failed", "timeout", "out_of_memory"}
 
@@ -68,12 +67,13 @@ def command(
         if dry_run:
             from harness.commands.dry_run import print_plan
 
-            return print_plan(cells, access, settings)
+            print_plan(cells, access, settings)
+            return
         folder.mkdir(parents=True, exist_ok=True)
         with RunLock(folder / ".lock"):
             watch = Watch(told.started, told.progress, told.finished)
             done = list(run_cells(cells, access, settings, watch))
-            _write(done, resolved, cells, folder)
+            _write(done, folder)
     _finish(done, folder, quiet=quiet)
 
 
@@ -81,18 +81,13 @@ def _command_line() -> str:
     return shlex.join(["bench", *sys.argv[1:]])
 
 
-def _write(
-    done: Sequence[tuple[RunRecord, Loaded]],
-    suite: Suite,
-    cells: Sequence[CellPlan],
-    folder: Path,
-) -> None:
+def _write(done: Sequence[tuple[RunRecord, Loaded]], folder: Path) -> None:
     from harness.commands.pictures import sample_pictures
     from reports.leaderboard import write_leaderboard
 
     records = [record for record, _ in done]
     pictures = sample_pictures(done, folder)
-    write_leaderboard(records, folder, title=suite.title or suite.suite, pictures=pictures)
+    write_leaderboard(records, folder, samples=pictures)
 
 
 def _finish(done: Sequence[tuple[RunRecord, Loaded]], folder: Path, *, quiet: bool) -> None:

@@ -10,8 +10,8 @@ import pandas as pd
 from harness.boxes import no_boxes
 from harness.images import Image
 from harness.metrics.bootstrap import Interval, score
+from harness.metrics.box_metrics import BOX_METRICS as GROUNDING_METRICS
 from harness.metrics.grounding import from_samples
-from harness.metrics.tables import GROUNDING_METRICS
 from harness.models import (
     Grounding,
     GroundingModel,

@@ -10,8 +10,12 @@ from harness.images import Image
 from harness.metrics.bootstrap import Interval, score
 from harness.metrics.pool import CONVENTIONS, RetrievalPool, pool_of
 from harness.metrics.ranking import Embeddings, rank_pairs
-from harness.metrics.retrieval import DIRECTIONS, RankedQueries, RetrievalOutcomes
-from harness.metrics.tables import RETRIEVAL_METRICS
+from harness.metrics.retrieval import (
+    DIRECTIONS,
+    RETRIEVAL_METRICS,
+    RankedQueries,
+    RetrievalOutcomes,
+)
 from harness.models import (
     AnalyticChance,
     EmbeddingModel,
@@ -24,6 +28,7 @@ from harness.record import Score
 from harness.samples import Dataset, ImageText
 from harness.tasks.embedding import embed_images, embed_texts, prepared_batches, tokens_cut
 from harness.tasks.retrieval_chance import chance_scores
+from harness.tasks.retrieval_controls import rank_control
 from harness.tasks.retrieval_groups import retrieval_groups
 from harness.tasks.retrieval_rows import KIND, outcome_frame, outcomes_of
 from harness.tasks.shuffle import other_images
@@ -40,9 +45,12 @@ def ask(asking: Asking) -> dict[str, float]:
         asking.sink.append(CHANCE, pd.DataFrame({"sample_id": ["chance"]}))
         return {}
     pool, bearers = retrieval_pool(samples)
-    texts = [samples[row].text for row in bearers]
-    source, counts = _source(asking, samples, texts)
-    for outcomes in rank_pairs(pool, source).values():
+    if isinstance(asking.model, PoolScorer):
+        ranked_by_direction, counts = rank_control(asking.model, samples, pool, bearers), {}
+    else:
+        source, counts = _source(asking, samples, [samples[row].text for row in bearers])
+        ranked_by_direction = rank_pairs(pool, source)
+    for outcomes in ranked_by_direction.values():
         frame = outcome_frame(samples, pool, outcomes)
         asking.sink.append(KIND, frame, keys=("sample_id", "direction"))
     return counts
@@ -71,8 +79,6 @@ def _source(
     asking: Asking, samples: Sequence[ImageText], texts: Sequence[str]
 ) -> tuple[Any, dict[str, float]]:
     model = asking.model
-    if isinstance(model, PoolScorer):
-        return model.score_pool(samples), {}
     inner = model.model if isinstance(model, Shuffled) else model
     images = [sample.image for sample in samples]
     if isinstance(model, Shuffled):
