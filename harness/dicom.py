@@ -58,7 +58,7 @@ def _checked_size(film: Any) -> tuple[int, int]:
     return int(film.Columns), int(film.Rows)
 
 
-def read_dicom(file: Path, max_pixels: int) -> UInt8[np.ndarray, "h w"]:
+def read_dicom(file: Path, max_pixels: int) -> UInt8[np.ndarray, "_ _"]:
     """The film as a viewer shows it: its VOI table or window if it has one, else percentiles.
 
     Bone is bright: MONOCHROME1 and the presentation shape INVERSE are turned. Colour (secondary
@@ -80,8 +80,8 @@ def read_dicom(file: Path, max_pixels: int) -> UInt8[np.ndarray, "h w"]:
     inverse = str(film.get("PresentationLUTShape", "")).upper() == "INVERSE"
     # A film may state its polarity in both tags; they mean one inversion (PS3.3 C.11.6.1.2).
     if film.get("PhotometricInterpretation") == "MONOCHROME1" or inverse:
-        return 255 - grey
-    return grey
+        return np.asarray(255 - grey)
+    return np.asarray(grey)
 
 
 def _stored_pixels(film: Any) -> Any:

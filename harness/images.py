@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 import PIL.Image
+import PIL.ImageFile
+import PIL.TiffImagePlugin
 from jaxtyping import UInt8
 
 from harness.dicom import DicomRefused, dicom_size, is_dicom, read_dicom
@@ -37,6 +39,8 @@ _DAMAGED = (
     zlib.error,
 )
 
+# Pillow finds PNG, JPEG and BMP always, TIFF because it is imported above.
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _ORIENTATION = 0x0112  # EXIF tag
 
 # How the stored pixels become upright, by EXIF orientation (JEITA CP-3451 table 6).
@@ -80,11 +84,16 @@ def _unreadable(image_id: str, message: str, reason: str) -> ImageUnreadable:
 
 @dataclass(frozen=True)
 class Picture:
-    """Grey pixels, and the size of the original, which may be larger than the pixels."""
+    """Grey pixels and the size of the original, which a decoder may have divided by `reduced`.
+
+    The last column and row of a reduced picture may be only partly filled: the original covers
+    `width / reduced` x `height / reduced` of its pixels.
+    """
 
     pixels: UInt8[np.ndarray, "_ _"]
     width: int
     height: int
+    reduced: int = 1
 
 
 @dataclass(frozen=True)
@@ -141,18 +150,25 @@ def _guarded(image: Image, work: Callable[[], T]) -> T:
         reason = "the content is no picture in a known format"
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
         reason = f"it has more than {MAX_PIXELS:,} pixels"
-    except _DAMAGED as error:
+    except _damaged() as error:
         # Pillow names the path only in messages caught above, pydicom never.
         reason = f"the file is truncated or damaged ({type(error).__name__}: {error})"
     raise ImageUnreadable(image.image_id, image.file, reason.rstrip("."))
 
 
+def _damaged() -> tuple[type[Exception], ...]:
+    """What damaged content raises; evaluated on failure only, so pydicom is imported late."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (*_DAMAGED, BytesLengthException, InvalidDicomError)
+
+
 def _size(file: Path) -> tuple[int, int]:
     if is_dicom(file):
         return dicom_size(file)
-    with PIL.Image.open(file) as opened:
+    with PIL.Image.open(file, formats=_FORMATS) as opened:
         width, height = opened.size
-        turned = opened.getexif().get(_ORIENTATION) in _SIDES_SWAPPED
+        turned = _orientation(opened) in _SIDES_SWAPPED
     return (height, width) if turned else (width, height)
 
 
@@ -160,26 +176,33 @@ def _decode(file: Path, target: int | None) -> Picture:
     if is_dicom(file):
         pixels = read_dicom(file, MAX_PIXELS)
         return Picture(pixels, pixels.shape[1], pixels.shape[0])
-    with PIL.Image.open(file) as opened:
+    with PIL.Image.open(file, formats=_FORMATS) as opened:
         return _decode_opened(opened, target)
 
 
-def _decode_opened(opened: PIL.Image.Image, target: int | None) -> Picture:
+def _decode_opened(opened: PIL.ImageFile.ImageFile, target: int | None) -> Picture:
     width, height = opened.size
     if width * height > MAX_PIXELS:
         raise PIL.Image.DecompressionBombError
-    orientation = opened.getexif().get(_ORIENTATION, 1)
-    if opened.format == "JPEG":
-        # "L" asks the decoder for the luminance that is stored, instead of RGB and back.
-        opened.draft("L", (target, target) if target else opened.size)
-    grey = _grey(opened)
-    grey = np.ascontiguousarray(_UPRIGHT.get(orientation, np.asarray)(grey))
+    orientation = _orientation(opened)
+    if opened.format in ("JPEG", "MPO"):
+        # "L" asks the decoder for the luminance that is stored, instead of RGB and back. A turned
+        # film is not reduced: its partly filled column would no longer be the last.
+        small = target if target and orientation == 1 else None
+        opened.draft("L", (small, small) if small else opened.size)
+    reduced = round(width / opened.size[0])
+    grey = np.ascontiguousarray(_UPRIGHT.get(orientation, np.asarray)(_grey(opened)))
     if orientation in _SIDES_SWAPPED:
         width, height = height, width
-    return Picture(grey, width, height)
+    return Picture(grey, width, height, reduced)
 
 
-def _grey(opened: PIL.Image.Image) -> Any:
+def _orientation(opened: PIL.ImageFile.ImageFile) -> int:
+    # Not `opened.getexif`: that of PNG decodes the picture in search of a late EXIF block.
+    return int(PIL.Image.Image.getexif(opened).get(_ORIENTATION, 1))
+
+
+def _grey(opened: PIL.ImageFile.ImageFile) -> Any:
     if opened.mode in ("I;16", "I;16B", "I;16L", "I;16N"):
         return window_by_percentile(np.asarray(opened).astype(np.uint16))
     if opened.mode in ("I", "F"):

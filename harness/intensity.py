@@ -10,14 +10,14 @@ from jaxtyping import Float, UInt8
 LOW, HIGH = 0.5, 99.5
 
 
-def window_by_percentile(raw: Any) -> UInt8[np.ndarray, "h w"]:
+def window_by_percentile(raw: Any) -> UInt8[np.ndarray, "_ _"]:
     """The values with their 0.5th percentile at 0 and their 99.5th at 255, in between linear.
 
     If these two coincide the extremes are taken; an image of one value becomes 0. Values that are
     not finite count as the lowest finite one.
     """
     if raw.dtype == np.uint16:
-        return _window_uint16(raw)
+        return np.asarray(_window_uint16(raw))
     values = np.asarray(raw, np.float64)
     finite = np.isfinite(values)
     if not finite.any():
@@ -54,22 +54,22 @@ def _ramp(values: Any, low: float, high: float) -> Any:
     return (values - low) / (high - low)
 
 
-def window_linear(values: Any, center: float, width: float) -> Float[np.ndarray, "h w"]:
+def window_linear(values: Any, center: float, width: float) -> Float[np.ndarray, "_ _"]:
     """The default window function of DICOM, as fractions; below 0 and above 1 is saturated.
 
     Source: DICOM PS3.3 C.11.2.1.2.1. A width of 1 is a threshold.
     """
     if width <= 1:
-        return (values > center - 0.5).astype(np.float64)
+        return np.asarray(values > center - 0.5, np.float64)
     return np.asarray((values - (center - 0.5)) / (width - 1) + 0.5)
 
 
-def window_linear_exact(values: Any, center: float, width: float) -> Float[np.ndarray, "h w"]:
+def window_linear_exact(values: Any, center: float, width: float) -> Float[np.ndarray, "_ _"]:
     """LINEAR_EXACT as fractions. Source: DICOM PS3.3 C.11.2.1.3.2."""
     return np.asarray((values - center) / width + 0.5)
 
 
-def window_sigmoid(values: Any, center: float, width: float) -> Float[np.ndarray, "h w"]:
+def window_sigmoid(values: Any, center: float, width: float) -> Float[np.ndarray, "_ _"]:
     """SIGMOID as fractions. Source: DICOM PS3.3 C.11.2.1.3.1."""
     exponent = np.clip(-4.0 * (values - center) / width, -700.0, 700.0)
     return np.asarray(1.0 / (1.0 + np.exp(exponent)))
@@ -77,4 +77,4 @@ def window_sigmoid(values: Any, center: float, width: float) -> Float[np.ndarray
 
 def to_bytes(fractions: Any) -> UInt8[np.ndarray, "..."]:
     """Fractions to 0-255, clipped and rounded to the nearest (halves up)."""
-    return np.asarray(np.clip(fractions, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+    return np.asarray(np.clip(fractions, 0.0, 1.0) * 255.0 + 0.5, np.uint8)
