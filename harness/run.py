@@ -106,56 +106,61 @@ def _attempt(
     target: tuple[Dataset, Cell],
     how: tuple[DataAccess, Settings, Watch],
 ) -> RunRecord:
-    dataset, cell = target
-    data, settings, watch = how
+    dataset, _ = target
+    settings = how[1]
     blank = blank_record(plan, card, dataset, settings.suite).model_copy(
         update={"private": settings.store_text, "command": settings.command}
     )
-    started = time.perf_counter()
     try:
-        device = "cpu" if plan.handle.entry.kind == "control" else pick_device(settings.device)
-        model = plan.handle.load(device)
-        loading = time.perf_counter() - started
-        asking = Asking(
-            model=model,
-            card=card,
-            dataset=dataset,
-            sink=cell,
-            options=plan.options,
-            table=lambda: data.box_table(plan.evaluation, dataset),
-            embeddings=_cache_for(plan, card, settings),
-            text_policy=plan.text_policy,
-            seed=plan.seed,
-            batch_size=settings.batch_size,
-            store_text=settings.store_text,
-            progress=watch.progress,
-        )
-        task = find_task(plan.evaluation.task)
-        counts = task.ask(asking)
-        asked = time.perf_counter()
-        scored = task.score(dataset, cell, plan.options, ())
+        return _asked(blank, (plan, card), target, how)
     except NotScorable as reason:
         return blank.model_copy(update={"status": "not_scored", "reason": str(reason)})
+    except WeightsAbsent as absent:
+        return blank.model_copy(update={"status": "skipped", "reason": str(absent)})
     except Exception as error:
         return failed_record(blank, error, dataset)
-    seconds = {
-        "load": loading,
-        "ask": asked - started - loading,
-        "score": time.perf_counter() - asked,
-    }
+
+
+def _asked(
+    blank: RunRecord,
+    who: tuple[CellPlan, ModelCard],
+    target: tuple[Dataset, Cell],
+    how: tuple[DataAccess, Settings, Watch],
+) -> RunRecord:
+    plan, card = who
+    dataset, cell = target
+    data, settings, watch = how
+    clock = [time.perf_counter()]
+    device = "cpu" if plan.handle.entry.kind == "control" else pick_device(settings.device)
+    asking = Asking(
+        model=plan.handle.load(device),
+        card=card,
+        dataset=dataset,
+        sink=cell,
+        options=plan.options,
+        table=lambda: data.box_table(plan.evaluation, dataset),
+        embeddings=_open_cache if settings.cache_embeddings else None,
+        text_policy=plan.text_policy,
+        seed=plan.seed,
+        batch_size=settings.batch_size,
+        store_text=settings.store_text,
+        progress=watch.progress,
+    )
+    task = find_task(plan.evaluation.task)
+    clock.append(time.perf_counter())
+    counts = task.ask(asking)
+    clock.append(time.perf_counter())
+    scored = task.score(dataset, cell, plan.options, ())
+    clock.append(time.perf_counter())
+    phases = zip(("load", "ask", "score"), clock, clock[1:], strict=False)
     update = {
         "environment": environment(device),
-        "seconds": seconds,
+        "seconds": {phase: end - start for phase, start, end in phases},
         "counts": {**counts, **scored.counts},
     }
     return with_scores(blank, scored).model_copy(update=update)
 
 
-def _cache_for(
-    plan: CellPlan, card: ModelCard, settings: Settings
-) -> Callable[[str], EmbeddingCache] | None:
-    # A shuffled model's card is a control's; its embeddings are the inner model's, cached there.
-    if not settings.cache_embeddings or not card.weights:
-        return None
-    options = dict(plan.handle.reference.options)
-    return lambda modality: open_cache(card, modality, options=options)
+def _open_cache(card: ModelCard, modality: str) -> EmbeddingCache | None:
+    # Without a hash of the weights, other weights could stand behind the same name.
+    return open_cache(card, modality) if card.weights else None

@@ -33,7 +33,7 @@ def _table(*columns: str) -> Table:
 
 def _models(data: Sequence[str]) -> Table:
     del data
-    from harness.models_table import model_rows
+    from harness.commands.models_table import model_rows
 
     table = _table("name", "kind", "family", "licence", "trained on", "verified", "state")
     for row in model_rows():
