@@ -147,8 +147,8 @@ def read_geometry(text: str) -> Geometry:
     """The geometry that `text` describes: steps in order, separated by commas; "" is native.
 
     Steps: ``squash 224``, ``squash 896x448``, ``shortest 224``, ``shortest 800 max 1333``,
-    ``longest 512``, ``multiples 28 min 3136 max 1003520``, ``crop 224``, ``pad 512``,
-    ``pad square``. Sizes are width x height. Resizes take ``nearest | box | bilinear | bicubic |
+    ``longest 512``, ``multiples 28 min 3136 max 1003520``, ``crop 224``, ``crop square``,
+    ``pad 512``, ``pad square``. Sizes are width x height. Resizes take ``nearest | box | bilinear | bicubic |
     lanczos`` (default bicubic), `longest` also ``floor`` (default: to the nearest), `crop` also
     ``floor`` (default: half to even), `pad` also ``corner`` (default: centered) and ``fill 255``.
 

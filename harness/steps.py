@@ -129,19 +129,20 @@ class Multiples:
 
 @dataclass(frozen=True)
 class Crop:
-    """The centre; black where the picture is smaller.
+    """The centre; black where the picture is smaller. Size 0 means the shorter side, square.
 
     Offsets are rounded half to even (torchvision `CenterCrop`) or floored (transformers).
     """
 
-    width: int
-    height: int
+    width: int = 0
+    height: int = 0
     floor: bool = False
 
     def resolve(self, width: int, height: int) -> Window:
         """The window on a picture of that size."""
-        left, top = self._offset(width, self.width), self._offset(height, self.height)
-        return Window(left, top, self.width, self.height)
+        side = min(width, height)
+        across, down = self.width or side, self.height or side
+        return Window(self._offset(width, across), self._offset(height, down), across, down)
 
     def _offset(self, have: int, want: int) -> int:
         if want > have:
@@ -207,7 +208,7 @@ def read_step(text: str) -> Step:
 
 def _arguments(name: str, words: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    if words[:1] != ["square"]:
+    if words[:1] != ["square"] or name not in ("crop", "pad"):
         found |= _size(name, words[0])
     rest = iter(words[1:])
     for word in rest:
