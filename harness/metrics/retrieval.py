@@ -75,6 +75,23 @@ class RetrievalOutcomes:
         )
 
 
+def no_outcomes(direction: str) -> RetrievalOutcomes:
+    """The outcomes of a pool that asks nothing."""
+    depths = len(DEPTHS)
+    return RetrievalOutcomes(
+        direction=direction,
+        patients=np.zeros(0, np.int64),
+        ranks=np.zeros((0, 4), np.int64),
+        tied=np.zeros((0, 4), bool),
+        relevant=np.zeros((0, 4), np.int64),
+        dcg=np.zeros((0, 4, depths)),
+        label_hits=None,
+        top=np.zeros((0, TOP), np.int64),
+        top_scores=np.zeros((0, TOP)),
+        candidates=(0, 0, 0, 0),
+    )
+
+
 def _asked(queries: RankedQueries, values: np.ndarray) -> np.ndarray:
     return np.where(queries.rank > 0, np.asarray(values, np.float64), np.nan)[:, None]
 
