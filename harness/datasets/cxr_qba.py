@@ -17,6 +17,7 @@ Fields assumed, each named by the error that misses it: patient_id, study_id, qu
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,8 @@ def open_qba(roots: Mapping[str, Path], variant: str = "region") -> JsonArchive:
     return archive
 
 
-def study_phrases(archive: JsonArchive, subject: str, study: str) -> list[RegionPhrase]:
+@lru_cache(maxsize=8)  # a study with two frontal images is asked for twice in a row
+def study_phrases(archive: JsonArchive, subject: str, study: str) -> tuple[RegionPhrase, ...]:
     """The positive report sentences of a study per image, in file order; none if it has no file.
 
     A text that stands twice for an image counts once, with the first boxes that are not empty.
@@ -108,14 +110,14 @@ def study_phrases(archive: JsonArchive, subject: str, study: str) -> list[Region
     name = f"p{subject[:2]}/p{subject}/s{study}.qa.json"
     content = archive.read(name)
     if content is None:
-        return []
+        return ()
     try:
         found: dict[tuple[str, str], RegionPhrase] = {}
         for phrase in _answers(content):
             key = (phrase.image_id, phrase.text)
             if not (key in found and found[key].boxes_px):
                 found[key] = phrase
-        return list(found.values())
+        return tuple(found.values())
     except KeyError as error:
         raise BenchError(
             f"{archive.place} {name}: no field {error}. Expected MIMIC-Ext-CXR-QBA 1.0.0."

@@ -58,6 +58,13 @@ class Reports:
         text = tidy(text)
         return StudyText(text) if normalize(text) else StudyText("", reason)
 
+    def sections(self, subject: str, study: str) -> dict[str, str]:
+        """The tidy findings and impression of a study, each where the general rules find it."""
+        report = self.read(subject, study)
+        if report is None or f"s{study}" in self.special:
+            return {}
+        return {name: tidy(text) for name, text in named_sections(report).items()}
+
     def _cut(self, report: str, study: str, cohort: str) -> tuple[str, str]:
         if study in self.special:
             if cohort != "frontal":
@@ -101,6 +108,7 @@ def report_path(subject: str, study: str) -> str:
     return f"p{subject[:2]}/p{subject}/s{study}.txt"
 
 
+@lru_cache(maxsize=8)  # training asks for a study's text and for its sections
 def _from_folder(folder: Path, subject: str, study: str) -> str | None:
     try:
         data = (folder / report_path(subject, study)).read_bytes()
@@ -109,6 +117,7 @@ def _from_folder(folder: Path, subject: str, study: str) -> str | None:
     return _decode(data)
 
 
+@lru_cache(maxsize=8)
 def _from_zip(archive: Path, subject: str, study: str) -> str | None:
     file, prefix = _open_zip(archive)
     try:

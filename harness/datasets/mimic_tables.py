@@ -39,6 +39,12 @@ def image_table(roots: Mapping[str, Path]) -> pd.DataFrame:
     return _read_images(split, metadata, split.stat().st_mtime_ns, metadata.stat().st_mtime_ns)
 
 
+def has_tables(roots: Mapping[str, Path]) -> bool:
+    """Whether the split and metadata tables are in one of the trees that are set."""
+    tops = [roots[tree] for tree in _trees(roots)]
+    return all(any(find_file(top, *names) for top in tops) for names in (_SPLIT, _METADATA))
+
+
 def labels_by_study(roots: Mapping[str, Path]) -> dict[str, tuple[str, ...]]:
     """The positive CheXpert labels of each study; empty where the table is not there."""
     file = next((f for t in _trees(roots) if (f := find_file(roots[t], *_CHEXPERT))), None)
@@ -86,14 +92,18 @@ def image_ref(row: Mapping[str, str], roots: Mapping[str, Path]) -> ImageRef:
 
 
 def tree_versions(roots: Mapping[str, Path]) -> dict[str, str]:
-    """The version of each MIMIC tree that is set, by folder name or by files of that version."""
+    """The version of each MIMIC tree that is set, by its folder's name or its files, or ''.
+
+    The reports' tree cannot be told apart by its files unless it has the list of providers, which
+    came with 2.1.0.
+    """
     marks = {
-        "mimic-cxr-jpg": "mimic-cxr-2.1.0-test-set-labeled.csv*",
-        "mimic-cxr": "cxr-provider-list.csv*",  # new in 2.1.0
+        "mimic-cxr-jpg": ("mimic-cxr-2.1.0-test-set-labeled.csv*", "2.0.0"),
+        "mimic-cxr": ("cxr-provider-list.csv*", ""),
     }
     return {
-        tree: version_of(roots[tree]) or ("2.1.0" if find_file(roots[tree], mark) else "2.0.0")
-        for tree, mark in marks.items()
+        tree: version_of(roots[tree]) or ("2.1.0" if find_file(roots[tree], mark) else older)
+        for tree, (mark, older) in marks.items()
         if tree in roots
     }
 
@@ -107,9 +117,9 @@ def mimic_version(roots: Mapping[str, Path]) -> str:
     versions = tree_versions(roots)
     tree = image_tree(roots)
     kind = "jpg" if tree == "mimic-cxr-jpg" else "dicom"
-    reports = versions.get("mimic-cxr", versions[tree])
-    mixed = "" if reports == versions[tree] else f", reports {reports}"
-    return f"{versions[tree]} {kind}{mixed}"
+    images, reports = versions[tree], versions.get("mimic-cxr", "")
+    mixed = f", reports {reports}" if reports not in ("", images) else ""
+    return f"{images or 'unknown version'} {kind}{mixed}"
 
 
 def _trees(roots: Mapping[str, Path]) -> list[str]:

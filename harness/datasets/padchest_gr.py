@@ -178,7 +178,7 @@ def _of_study(
     image = study_image(study)
     for number, finding in enumerate(study.findings, start=1):
         phrase = sentence_of(finding, spanish=request.cohort == "spanish")
-        boxes, reason = _reader_1(finding)
+        boxes, reason = reader_1(finding)
         if not phrase or reason:
             tally.add(reason or "no sentence")
             continue
@@ -214,8 +214,8 @@ def _sample(
     )
 
 
-def _reader_1(finding: Finding) -> tuple[Boxes, str]:
-    """The truth of a sentence, or why it cannot be asked."""
+def reader_1(finding: Finding) -> tuple[Boxes, str]:
+    """The truth of a sentence (reader 1's boxes), or why it cannot be asked."""
     if not finding.abnormal:
         return no_boxes(), "sentence denies but has boxes" if finding.boxes else ""
     if not finding.boxes:

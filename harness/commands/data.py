@@ -1,0 +1,148 @@
+"""`bench data`: check a tree, render phantoms, draw a contact sheet, make tiny models."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from harness.datasets.checks import Check
+
+# root -> the dataset whose check looks at it
+_CHECKED_BY = {
+    "mimic-cxr": "mimic-cxr",
+    "mimic-cxr-jpg": "mimic-cxr",
+    "ms-cxr": "ms-cxr",
+    "cxr-qba": "cxr-qba",
+    "padchest-gr": "padchest-gr",
+    "manifest": "manifest",
+    "open-i": "open-i",
+}
+_MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[red]problem[/]"}
+
+
+@click.group()
+def command() -> None:
+    """Check data trees, render phantoms, draw contact sheets."""
+
+
+@command.command("check")
+@click.argument("trees", nargs=-1, required=True, metavar="NAME=PATH...")
+@click.option("--all", "thorough", is_flag=True, help="Read every image and report, not a sample.")
+def check(trees: Sequence[str], thorough: bool) -> None:
+    """Verify data trees: versions, counts beside the published ones, splits, unreadable images.
+
+    Trees set in the environment are used too: MS-CXR's images lie in mimic-cxr-jpg. Exits 1 if
+    there is a problem.
+    """
+    from rich.console import Console
+
+    from harness.roots import data_roots, parse_data_flags
+
+    roots = data_roots(trees)
+    asked = dict.fromkeys(_CHECKED_BY.get(name, name) for name in parse_data_flags(trees))
+    console = Console()
+    problems = 0
+    for name in asked:
+        checks = run_check(name, roots, thorough=thorough)
+        problems += sum(line.level == "problem" for line in checks)
+        console.print(_table(name, checks))
+    if problems:
+        console.print(f"{problems} problem(s)")
+        raise SystemExit(1)
+
+
+def run_check(name: str, roots: Mapping[str, Path], *, thorough: bool = False) -> list["Check"]:
+    """The lines for one dataset; what makes it unreadable is a line too, so that others follow."""
+    from harness.datasets.checks import Check
+    from harness.datasets.table import DATASETS, check_function
+    from harness.errors import BenchError
+
+    function = check_function(DATASETS[name]) if name in DATASETS else None
+    if function is None:
+        return [Check("ok", "recognized", str(roots[name]), "read only by cohorts and training")]
+    try:
+        checks: list[Check] = function(roots, thorough=thorough)
+    except BenchError as error:
+        return [Check("problem", "refused", str(error))]
+    return checks
+
+
+def _table(name: str, checks: Sequence["Check"]) -> object:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=name, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in ("", "what", "found", "expected"):
+        table.add_column(column, overflow="fold")
+    for line in checks:
+        cells = (escape(cell) for cell in (line.what, line.found, line.expected))
+        table.add_row(_MARKS[line.level], *cells)
+    return table
+
+
+@command.command("phantom")
+@click.argument("dataset")
+@click.argument(
+    "split", type=click.Choice(["train", "validation", "test", "pooled-eval", "all", "large"])
+)
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="Instead of the cache.")
+@click.option("--limit", type=click.IntRange(min=1), default=None, help="Only the first N studies.")
+@click.option("--workers", type=click.IntRange(min=1), default=None, help="Processes.")
+@click.option("--quiet", is_flag=True, help="Print the folders only.")
+def phantom(
+    dataset: str,
+    split: str,
+    *,
+    out: Path | None,
+    limit: int | None,
+    workers: int | None,
+    quiet: bool,
+) -> None:
+    """Render a split of a dataset's phantom twin and print where its trees lie.
+
+    DATASET is mimic-cxr, ms-cxr, cxr-qba, padchest-gr, or a variant: lesion, mimic-rendering,
+    mimic-wording.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from harness.cache_root import cache_root
+    from harness.phantom.cache import ensure_phantom
+
+    folder = out or cache_root() / "phantom"
+    with Progress(console=Console(stderr=True), transient=True, disable=quiet) as bar:
+        task = bar.add_task("rendering phantoms", total=None)
+        roots = ensure_phantom(
+            dataset,
+            split,
+            folder,
+            workers=workers,
+            limit=limit,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    for name, path in roots.items():
+        click.echo(f"{name}={path}")
+
+
+@command.command("sheet")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("sheet.png"))
+@click.option("--real", type=click.Path(path_type=Path, exists=True), help="A manifest to compare.")
+def sheet(out: Path, real: Path | None) -> None:
+    """Draw a contact sheet: frontal and lateral phantoms, normal and with boxes."""
+    from importlib import import_module
+
+    import_module("harness.phantom.sheet").write_sheet(out, real)
+    click.echo(str(out))
+
+
+@command.command("tiny-models")
+@click.argument("out", type=click.Path(path_type=Path))
+def tiny_models(out: Path) -> None:
+    """Write tiny models with random weights, to try every loading family without a download."""
+    from importlib import import_module
+
+    # By name: harness imports no model code, the command line alone brings the rooms together.
+    for path in import_module("baselines.tiny").write_tiny_models(out):
+        click.echo(str(path))
