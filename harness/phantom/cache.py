@@ -1,16 +1,14 @@
 """Phantom trees on first use: what is missing is rendered, the rest is found."""
 
 import json
-import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from pathlib import Path
 
 from filelock import FileLock
 
 from harness.errors import BenchError, unknown
+from harness.phantom.parallel import run_jobs
+from harness.phantom.probe import ensure_probe
 from harness.phantom.trees import mimic_cxr, ms_cxr, padchest_gr, truth_tables
 from harness.phantom.trees.files import write_json
 from harness.phantom.version import VERSION, generator_hash
@@ -78,9 +76,7 @@ def ensure_phantom(
         BenchError: an unknown name or split, `large` without a limit, or a worker that died.
     """
     if tree_or_dataset == "probe":
-        from harness.phantom.probe import ensure_probe
-
-        return ensure_probe(split, cache, limit=limit, progress=progress, size=size)
+        return ensure_probe(cache_root(cache, size), split, limit, workers=workers, size=size)
     tree, dataset = VARIANTS.get(tree_or_dataset, (tree_or_dataset, tree_or_dataset))
     world = _world_of(tree)
     wanted = _wanted(split, _studies_for(tree, limit))
@@ -192,36 +188,11 @@ def _whole(split: str, studies: int) -> int:
 
 def _render(jobs: list[Job], workers: int | None, progress: Progress | None) -> None:
     total = sum(min(BLOCK_STUDIES, j.studies - j.block * BLOCK_STUDIES) for j in jobs)
-    count = min(workers or usable_cores(), len(jobs))
     done = 0
-    if count <= 1:
-        for job in jobs:
-            done += render_block(job)
-            _tell(progress, done, total)
-        return
-    # Not forked: a fork of a process with threads (BLAS, progress bars) can hang.
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-        try:
-            for studies in pool.map(render_block, jobs):
-                done += studies
-                _tell(progress, done, total)
-        except BrokenProcessPool as error:
-            raise BenchError(
-                f"phantom: a rendering process died after {done} of {total} studies (out of "
-                "memory?). What is finished is kept: run again, with fewer workers."
-            ) from error
-
-
-def _tell(progress: Progress | None, done: int, total: int) -> None:
-    if progress is not None:
-        progress(done, total)
-
-
-def usable_cores() -> int:
-    """The number of cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    for studies in run_jobs(render_block, jobs, workers):
+        done += studies
+        if progress is not None:
+            progress(done, total)
 
 
 def _write_tables(world: World, root: Path, covered: Mapping[str, int]) -> None:
