@@ -148,9 +148,10 @@ def read_geometry(text: str) -> Geometry:
 
     Steps: ``squash 224``, ``squash 896x448``, ``shortest 224``, ``shortest 800 max 1333``,
     ``longest 512``, ``multiples 28 min 3136 max 1003520``, ``crop 224``, ``crop square``,
-    ``pad 512``, ``pad square``. Sizes are width x height. Resizes take ``nearest | box | bilinear | bicubic |
-    lanczos`` (default bicubic), `longest` also ``floor`` (default: to the nearest), `crop` also
-    ``floor`` (default: half to even), `pad` also ``corner`` (default: centered) and ``fill 255``.
+    ``pad 512``, ``pad square``. Sizes are width x height. Resizes take ``nearest | box | bilinear
+    | bicubic | lanczos`` (default bicubic), `longest` also ``floor`` (default: to the nearest),
+    `crop` also ``floor`` (default: half to even), `pad` also ``corner`` (default: centered) and
+    ``fill 255``.
 
     >>> read_geometry("longest 512, pad 512").frame(1024, 768).field().tolist()
     [0.0, 0.0, 1.0, 1.0]
