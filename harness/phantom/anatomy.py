@@ -4,7 +4,7 @@
 one study; `Changes` is what diseases do to the shape. The three together give the lofts.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -44,6 +44,7 @@ class Posture:
     arms: float = 40.0  # lateral shift of the arms, mm
     scapula: float = 0.0  # 0 rotated off the lungs .. 1 over them
     clavicle: float = 0.0  # mm higher
+    raised: bool = False  # arms over the head, as for a lateral film
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ def build_of(patient: PatientPlan) -> Build:
         depth=(92 if male else 82) + 3 * size + 8 * aging + rng.normal(0, 4),
         tall=(1.0 if male else 0.92) + 0.035 * size + rng.normal(0, 0.02),
         fat=max(4.0, fat),
-        heart=(66 if male else 60) + 2.5 * size + 4 * aging + 4 * patient.habitus + rng.normal(0, 3),
-        heart_tilt=between(rng, -0.5, 0.0) + 0.1 * patient.habitus,
+        heart=(58 if male else 53) + 2.2 * size + 3 * aging + 3 * patient.habitus + rng.normal(0, 2.2),
+        heart_tilt=between(rng, -0.75, -0.3) - 0.1 * patient.habitus,
         knob=12.5 + 3.0 * aging + rng.normal(0, 1.2),
         mediastinum=25 + 5 * patient.habitus + 2 * aging + rng.normal(0, 1.8),
         domes=(between(rng, -6, 8), between(rng, -18, 0)),
@@ -97,11 +98,11 @@ def lung(build: Build, side: str, posture: Posture, changes: Changes) -> Loft:
     t = (1 - np.cos(np.linspace(0, np.pi, 41))) / 2
     z = apex + (base - apex) * t
     wide, deep = wall_at(build, z, changes.inflation)
-    inner = 4 + 22 * np.exp(-t / 0.10) + 3 * t
+    inner = 10 + 15 * np.exp(-t / 0.10) + 3 * t + 46 * np.maximum(0, (t - 0.68) / 0.32) ** 1.6
     cap = np.sqrt(np.maximum(0.0, 1 - (1 - np.minimum(t / 0.17, 1)) ** 2))
     a = (wide - inner) / 2 * cap
     center = sign * (inner + (wide - inner) / 2) * (0.90 + 0.10 * np.minimum(t / 0.2, 1))
-    recess = np.sqrt(np.maximum(0.0, 1 - np.maximum(0.0, (t - 0.86) / 0.14) ** 2))
+    recess = np.sqrt(np.maximum(0.0, 1 - np.maximum(0.0, (t - 0.78) / 0.22) ** 2))
     y = -16 + 14 * t - 20 * (1 - recess)
     order = slice(None, None, -1)
     b = np.maximum(0.1, deep * cap * (0.35 + 0.65 * recess))
@@ -122,12 +123,12 @@ def abdomen(build: Build, side: str, posture: Posture, changes: Changes) -> Loft
     t = np.linspace(0, 1, 25)
     z = base - 6 + (top - base + 6) * np.sin(t * np.pi / 2)
     wide, deep = wall_at(build, z, changes.inflation)
-    power = 2.0 + 1.0 * changes.inflation
+    power = 2.5 + 1.5 * changes.inflation
     cap = np.maximum(0.0, 1 - np.sin(t * np.pi / 2) ** power) ** (1 / 2)
-    a = (wide[0] / 2 + 2) * cap
-    b = deep[0] * 0.98 * cap
+    a = (0.56 * wide[0] + 1) * cap
+    b = deep[0] * np.sqrt(np.maximum(0.0, 1 - np.sin(t * np.pi / 2) ** 4))
     y = 6 + 10 * (z - base) / (top - base + 1e-6)
-    loft = Loft(z, np.full_like(z, sign * wide[0] * 0.49), y, a, b)
+    loft = Loft(z, np.full_like(z, sign * wide[0] * 0.44), y, a, b)
     low = column((-400, -399), x=loft.x[0], y=y[0], a=a[0], b=b[0])
     return Loft(*(np.concatenate([getattr(low, k), getattr(loft, k)]) for k in ("z", "x", "y", "a", "b")))
 
@@ -135,14 +136,16 @@ def abdomen(build: Build, side: str, posture: Posture, changes: Changes) -> Loft
 def heart_lofts(build: Build, posture: Posture, changes: Changes) -> list[Loft]:
     """Left ventricle, right heart and the left atrial border; the hull of their spans is the heart."""
     h = build.heart * changes.heart
+    tall = build.heart * changes.heart**0.35  # an enlarged heart grows sideways
     floor = (dome_height(build, "right", posture, changes) + dome_height(build, "left", posture, changes)) / 2
-    z = floor + 34 + 0.22 * h
+    z = floor + 18 + 0.26 * tall
     narrow = 1 - 0.16 * changes.inflation
     x = 5 + changes.shift
     lean = (build.heart_tilt, 0.10)
-    left = ellipsoid((x + 0.42 * h * narrow, 18, z - 6), (0.92 * h * narrow, 46, 0.80 * h), lean)
-    right = ellipsoid((x - 0.36 * h * narrow, 20, z + 4), (0.60 * h * narrow, 40, 0.84 * h))
-    atrium = ellipsoid((x + 0.22 * h * narrow, 2, z + 0.62 * h), (0.50 * h, 36, 0.62 * h))
+    lean = (build.heart_tilt, -0.30)
+    left = ellipsoid((x + 0.42 * h * narrow, 24, z - 6), (0.92 * h * narrow, 58, 0.80 * tall), lean)
+    right = ellipsoid((x - 0.36 * h * narrow, 24, z + 4), (0.62 * h * narrow, 54, 0.88 * tall), (0.06, -0.30))
+    atrium = ellipsoid((x + 0.20 * h * narrow, 0, z + 0.66 * tall), (0.56 * h, 48, 0.84 * tall), (-0.18, 0.0))
     return [left, right, atrium]
 
 
@@ -153,18 +156,19 @@ def vessel_lofts(build: Build, posture: Posture, changes: Changes) -> list[Loft]
     s = changes.shift
     arch = 52 * tall
     top = column(
-        (-40 * tall, 0, 40 * tall, 70 * tall, 100 * tall, 130 * tall, 170 * tall),
-        x=[s * k for k in (1, 1, 1, 0.8, 0.5, 0.2, 0)],
-        y=[10, 6, 0, -6, -10, -14, -16],
-        a=[m + 4, m + 1, m - 2, m - 5, m - 3, m, m + 3],
-        b=[44, 42, 38, 34, 30, 26, 26],
+        (-330, -130 * tall, -40 * tall, 0, 40 * tall, 70 * tall, 100 * tall, 130 * tall, 170 * tall),
+        x=[0, s + 2, s + 3, s + 1, s - 1, 0.8 * s - 2, 0.5 * s - 1, 0.2 * s, 0],
+        y=[-14, -14, -13, -12, -12, -14, -16, -18, -18],
+        a=[m - 8, m - 10, m - 8, m - 2, m - 4, m - 7, m - 6, m - 1, m + 3],
+        b=[50, 50, 50, 50, 48, 45, 40, 32, 30],
     )
-    knob = ellipsoid((s + 20, -14, arch), (build.knob + 3, 26, build.knob + 2))
-    trunk = ellipsoid((s + 24, 10, 20 * tall), (17, 22, 22 * tall))
+    knob = ellipsoid((s + 19, -14, arch), (build.knob + 5, 30, build.knob + 5))
+    trunk = ellipsoid((s + 21, 6, 14 * tall), (18, 30, 34 * tall), (-0.10, 0.0))
+    rising = ellipsoid((s - 13, 8, 22 * tall), (20, 30, 48 * tall))
     cava = column(
         (-30 * tall, 20 * tall, 70 * tall, 95 * tall), x=[s - 20, s - 19, s - 18, s - 16], y=8, a=[12, 13, 12, 9], b=12
     )
-    lofts = [top, knob, trunk, cava]
+    lofts = [top, knob, trunk, rising, cava]
     if to_right or to_left:
         middle = s + (to_left - to_right) / 2
         extra = (to_left + to_right) / 2
@@ -180,29 +184,40 @@ def vessel_lofts(build: Build, posture: Posture, changes: Changes) -> list[Loft]
     return lofts
 
 
+def spine_depth(z: np.ndarray | float) -> np.ndarray | float:
+    """Depth y of the middle of the vertebral bodies: hollow at chest height, forward at the neck."""
+    return -68 + 0.00115 * np.square(z)
+
+
 def spine_loft(build: Build) -> Loft:
     """Spine with its muscles and the descending aorta: what stands behind the heart."""
-    z = np.linspace(-260, 190, 12)
-    return Loft(z, np.full_like(z, 3.0), -64 - 6 * np.cos((z - 10) / 120), np.full_like(z, 21.0), np.full_like(z, 21.0))
+    z = np.linspace(-330, 190, 14)
+    y = np.minimum(spine_depth(z), -45)
+    return Loft(z, np.full_like(z, 3.0), y, np.full_like(z, 26.0), np.full_like(z, 24.0))
 
 
-def torso(build: Build, posture: Posture) -> list[Loft]:
+def torso(build: Build, posture: Posture, changes: Changes) -> list[Loft]:
     """Chest and belly, shoulders with neck, and two arms."""
-    z = np.array([-330, -220, -150, -90, -30, 30, 70, 105, 130]) * build.tall
-    wide, deep = wall_at(build, z)
-    belly = np.array([1.25, 1.2, 0.9, 0.6, 0.5, 0.55, 0.6, 0.5, 0.4]) * build.fat
-    a = np.maximum(wide, build.width * np.array([0.93, 0.92, 0.95, 0.98, 1.0, 1.0, 0.98, 0.9, 0.75])) + 13 + belly
-    b = np.maximum(deep, build.depth * np.array([1, 1, 1, 1, 1, 0.97, 0.85, 0.65, 0.5])) + 12 + belly
-    chest = Loft(z, np.zeros_like(z), np.full_like(z, -1.0), a, b, square=True)
     t = build.tall
+    z = np.array([-330, -220, -150, -90, -30, 30, 70, 92, 112, 128, 140]) * t
+    wide, deep = wall_at(build, z)
+    belly = np.array([1.25, 1.2, 0.9, 0.6, 0.5, 0.55, 0.6, 0.55, 0.4, 0.3, 0.1]) * build.fat
+    across = np.array([0.93, 0.92, 0.95, 0.98, 1.0, 1.0, 0.98, 0.92, 0.80, 0.62, 0.40])
+    through = np.array([1, 1, 1, 1, 1, 0.96, 0.84, 0.68, 0.44, 0.2, 0.01])
+    rim = np.array([1, 1, 1, 1, 1, 1, 1, 0.9, 0.7, 0.4, 0.01])
+    a = np.maximum(np.minimum(wide, build.width * across * 1.05), build.width * across) + 13 + belly
+    b = build.depth * (1 + 0.15 * changes.inflation) * through + (12 + belly) * rim
+    chest = Loft(z, np.zeros_like(z), np.full_like(z, -1.0), a, b, square=True)
     reach = build.shoulders
     shoulder = column(
-        (40 * t, 70 * t, 98 * t, 118 * t, 132 * t, 142 * t, 152 * t, 165 * t, 185 * t, 260 * t),
+        (76 * t, 88 * t, 102 * t, 118 * t, 132 * t, 142 * t, 152 * t, 165 * t, 185 * t, 260 * t),
         x=0,
-        y=[-8, -10, -12, -14, -16, -17, -18, -18, -16, -10],
-        a=[0.55 * reach, 0.92 * reach, reach, 0.97 * reach, 0.86 * reach, 0.68 * reach, 0.48 * reach, 66, 60, 58],
-        b=[10, 34, 46, 50, 52, 54, 55, 56, 56, 56],
+        y=[-14, -14, -14, -16, -18, -20, -22, -23, -22, -20],
+        a=[0.86 * reach, 0.95 * reach, reach, 0.97 * reach, 0.86 * reach, 0.68 * reach, 0.48 * reach, 66, 60, 58],
+        b=[4, 36, 54, 62, 64, 64, 62, 60, 58, 57],
     )
+    if posture.raised:
+        shoulder = replace(shoulder, a=np.minimum(shoulder.a, 0.62 * reach))
     arms = [
         column(
             (-400, 0, 60 * t, 110 * t, 128 * t),
@@ -225,7 +240,7 @@ def breasts(build: Build) -> list[Loft]:
         ellipsoid(
             (sign * 0.56 * build.width, build.depth * 0.86 + build.fat * 0.5, -38 * build.tall - 14 * k),
             (48 + 20 * k, 26 + 34 * k, 50 + 22 * k),
-            (sign * -0.12, -0.25),
+            (sign * -0.12, -0.45),
         )
         for sign in SIDES.values()
     ]

@@ -46,6 +46,11 @@ def _enlarge(small: Plane, step: int) -> Plane:
     return small
 
 
+SATURATION = np.float32(0.62)  # the direct beam overflows the detector: no noise beside the body
+
+CENTER = np.float32(0.36)  # of the S curve, on the 0 to 1 range of the processed signal
+
+
 def through(path: Plane, exposure: Exposure) -> Plane:
     """Transmitted share of the beam behind so many mm of water (Beer-Lambert)."""
     return np.exp(np.float32(-exposure.attenuation) * path)
@@ -95,18 +100,19 @@ def add_noise(
         white = gaussian_filter(white, exposure.grain / camera.pitch, truncate=3.0)
         white /= white.std() / np.float32(0.8)
     quanta = np.float32(exposure.dose * 1000 * camera.pitch**2)
-    return -np.log(np.maximum(arriving + white * np.sqrt(arriving / quanta), np.float32(1e-3)))
+    counted = arriving + white * np.sqrt(arriving / quanta)
+    return -np.log(np.clip(counted, np.float32(1e-3), SATURATION))
 
 
 def process(log: Plane, camera: Camera, exposure: Exposure) -> Plane:
     """What the console does: less of the large scale, more of the fine detail; range 0 to 1."""
     plane = log - np.float32(exposure.flatten) * smooth(log, 32 / camera.pitch)
     if exposure.sharpen > 0:
-        fine = plane - gaussian_filter(plane, 1.6 / camera.pitch, truncate=3.0)
+        fine = plane - gaussian_filter(plane, 2.6 / camera.pitch, truncate=3.0)
         plane = plane + np.float32(exposure.sharpen) * fine
-    low, high = np.partition(plane.ravel(), [plane.size // 500, -plane.size // 500])[
-        [plane.size // 500, -plane.size // 500]
-    ]
+    sample = plane[::2, ::2].ravel()
+    high = np.partition(sample, -(sample.size // 500) - 1)[-(sample.size // 500) - 1]
+    low = sample.min()
     return np.clip((plane - low) / (high - low), 0, 1)
 
 
@@ -128,9 +134,9 @@ def store(plane: Plane, shutter: np.ndarray, rendering: Rendering, toe: float) -
         eight = np.round(plane * np.float32(255)).astype(np.uint8)
         eight[shutter] = 0
         return equalize(eight)
-    steep = np.float32(3.0 + 4.0 * toe)
-    ends = 1 / (1 + np.exp(np.float32([0.5, -0.5]) * steep))
-    curve = 1 / (1 + np.exp(-steep * (plane - np.float32(0.5))))
+    steep = np.float32(1.5 + 2.5 * toe)
+    ends = 1 / (1 + np.exp(steep * np.array([CENTER, CENTER - 1], np.float32)))
+    curve = 1 / (1 + np.exp(-steep * (plane - CENTER)))
     twelve = np.round((curve - ends[0]) / (ends[1] - ends[0]) * np.float32(4095)).astype(np.uint16)
     twelve[shutter] = 0
     return twelve

@@ -22,7 +22,7 @@ def changes_of(findings: tuple[FindingPlan, ...]) -> Changes:
     changes = Changes()
     for one in findings:
         if one.name == "cardiomegaly":
-            changes = replace(changes, heart=by_size(one, 1.20, 1.32, 1.48) ** (0.9 + 0.2 * one.severity))
+            changes = replace(changes, heart=by_size(one, 1.0, 1.0, 1.0) ** 0.5 * {"small": 1.17, "moderate": 1.30, "large": 1.46}[one.size])
         elif one.name == "mediastinal_widening":
             wider = by_size(one, 9, 15, 23) * (0.8 + 0.4 * one.severity)
             tilt = stream(one.seed, "mediastinum").uniform(0.7, 1.3)
@@ -61,8 +61,9 @@ def interstitial(finding: FindingPlan, setting: Setting) -> Plane:
     scene, camera, paths = setting.scene, setting.camera, setting.paths
     low, high = HEIGHTS[finding.zone] if finding.zone else (-0.4, 1.1)
     low = -0.4 if finding.zone in ("lower", "basal") else low
-    net = np.abs(mottle(finding, camera, 3.2))
-    lines = np.exp(-np.square(net / 0.28)) - 0.30
+    net = np.abs(mottle(finding, camera, 2.2))
+    grains = mottle(replace(finding, seed=finding.seed + 1), camera, 1.6)
+    lines = 0.75 * np.exp(-np.square(net / 0.42)) - 0.30 + 0.22 * grains
     total = np.float32(0)
     for side in sides_of(finding):
         bottom, top = height_at(scene, side, low), height_at(scene, side, high)

@@ -110,7 +110,7 @@ def _render(plan: StudyPlan, view: View, size: int, markers: bool) -> Film:
 def _whole_path(shot: _Shot, changes: list[Plane], markers: bool) -> Plane:
     paths, camera = shot.setting.paths, shot.setting.camera
     path = paths.soft + paths.bone + BLOOD * (paths.vessels["left"] + paths.vessels["right"])
-    path = path + devices_path(shot.plan, shot.setting.scene, camera)
+    path = path + devices_path(shot.plan, shot.setting.scene, camera, cables=markers)
     if markers:
         path = path + markers_path(shot.plan, shot.view, camera)
     for finding, change in zip(shot.plan.findings, changes, strict=True):

@@ -49,7 +49,7 @@ def _airspace(setting: Setting, side: str, cluster: Plane, finding: FindingPlan)
     """Lung that has filled: the cluster's path, held within the air there is, and mottled."""
     air = setting.paths.air[side]
     filled = air * (1 - np.exp(-cluster / (air + 1)))
-    fuzz = 1 + 0.38 * mottle(finding, setting.camera, 5.0)
+    fuzz = 1 + 0.28 * mottle(finding, setting.camera, 5.0)
     return TISSUE * filled * np.maximum(np.float32(0.1), fuzz)
 
 
@@ -91,7 +91,7 @@ def mass(finding: FindingPlan, setting: Setting) -> Plane:
         rng = stream(finding.seed, "shape", index)
         radius = by_size(finding, 14, 21, 31)
         parts = [
-            _solid(setting, middle + rng.normal(0, 0.34, 3) * radius, radius * rng.uniform(0.6, 0.85, 3), 1.0)
+            _solid(setting, middle + rng.normal(0, 0.27, 3) * radius, radius * rng.uniform(0.6, 0.85, 3), 1.0)
             for _ in range(4)
         ]
         total = total + np.maximum.reduce(parts) * TISSUE * np.float32(0.62 + 0.38 * finding.severity)

@@ -11,7 +11,7 @@ from harness.phantom.findings import TISSUE, Setting, by_size
 from harness.phantom.plan import FindingPlan
 from harness.phantom.project import LUNG
 from harness.phantom.sites import HEIGHTS, lung_height, sides_of
-from harness.phantom.skeleton import rib, rib_cloud
+from harness.phantom.skeleton import Ribs, all_ribs, rib_cloud
 from harness.phantom.solids import Cloud, Loft, Plane, span, splat
 from harness.phantom.streams import between, stream
 
@@ -19,9 +19,9 @@ from harness.phantom.streams import between, stream
 def pleural_effusion(finding: FindingPlan, setting: Setting) -> Plane:
     """Free fluid with a meniscus: it stands higher at the wall than in the middle of the lung.
 
-    Fluid lies where z < level + rise (r^2 - 0.35), r the distance from the lung's axis as a part of
+    Fluid lies where z < level + rise (r^6 - 0.12), r the distance from the lung's axis as a part of
     its section. On a ray at t (part of the way to the outline) r^2 = t^2 + (1 - t^2) s^2 along it, so
-    the wet part of the ray is 1 - sqrt((q - t^2) / (1 - t^2)), q = (z - level) / rise + 0.35.
+    the wet part of the ray is 1 - sqrt((q - t^2) / (1 - t^2)), q^3 = (z - level) / rise + 0.12.
     """
     scene, camera = setting.scene, setting.camera
     total = np.float32(0)
@@ -34,15 +34,15 @@ def pleural_effusion(finding: FindingPlan, setting: Setting) -> Plane:
             "moderate": dome + between(rng, 2, 28),
             "large": dome + between(rng, 55, 105),
         }[finding.size] + 10 * (finding.severity - 0.5)
-        rise = {"small": 24.0, "moderate": 40.0, "large": 52.0}[finding.size]
-        q = (camera.rows / np.float32(1.06) - level) / rise + np.float32(0.35)
+        rise = {"small": 30.0, "moderate": 44.0, "large": 50.0}[finding.size]
+        q = np.cbrt(np.maximum(0, (camera.rows / np.float32(1.06) - level) / rise + 0.12))
         t = np.minimum(np.float32(0.999), np.square(setting.paths.lungs[side].across))
-        dry = np.sqrt(np.clip((q - t) / (1 - t), 0, 1))
+        dry = np.sqrt(np.clip((q.astype(np.float32) - t) / (1 - t), 0, 1))
         total = total + TISSUE * setting.paths.air[side] * (1 - dry)
     return gaussian_filter(total, 1.2 / camera.pitch)
 
 
-def _shrunk(loft: Loft, side: str, gap: np.ndarray, apex: float) -> Loft:
+def _shrunk(loft: Loft, side: str, gap: np.ndarray, *, apex: float, deep: float = 0.35) -> Loft:
     """The lung after it has fallen from the wall by `gap` mm (per height) and from the apex."""
     z = loft.z[0] + (loft.z - loft.z[0]) * (1 - apex / (loft.z[-1] - loft.z[0]))
     return replace(
@@ -50,7 +50,7 @@ def _shrunk(loft: Loft, side: str, gap: np.ndarray, apex: float) -> Loft:
         z=z,
         x=loft.x - SIDES[side] * gap / 2,
         a=np.maximum(0.1, loft.a - gap / 2),
-        b=np.maximum(0.1, loft.b - 0.35 * gap),
+        b=np.maximum(0.1, loft.b - deep * gap),
     )
 
 
@@ -62,15 +62,16 @@ def pneumothorax(finding: FindingPlan, setting: Setting) -> Plane:
         outer = lung(scene.build, side, scene.posture, scene.changes)
         gap = by_size(finding, 13, 27, 52)
         high = np.clip(lung_height(scene, side, outer.z), -0.2, 1)
-        falls = gap * np.clip(0.28 + 0.72 * high, 0, 1)
-        inner = span(_shrunk(outer, side, falls, 1.15 * gap), camera)
-        skin = span(_shrunk(outer, side, falls + 1.7, 1.15 * gap + 1.3), camera)
+        low = {"small": 0.42, "moderate": 0.02, "large": -0.6}[finding.size]
+        falls = gap * np.clip((high - low) / (0.9 - low), 0, 1) ** 0.8
+        inner = span(_shrunk(outer, side, falls, apex=1.15 * gap), camera)
+        skin = span(_shrunk(outer, side, falls + 1.7, apex=1.15 * gap + 1.3), camera)
         part = np.minimum(1, inner.half / (paths.lungs[side].half + np.float32(0.1)))
         free = np.clip(1.6 * (1 - part), 0, 1)
         empty = paths.air[side] * (1 - part)
         line = 2 * np.maximum(0, inner.half - skin.half) * free
-        collapse = np.float32(0.10 + 0.12 * finding.severity) * min(1.0, gap / 40)
-        total = total - np.float32(0.8 * LUNG) * empty
+        collapse = np.float32((0.10 + 0.12 * finding.severity) * np.clip((gap - 22) / 32, 0, 1))
+        total = total - np.float32(0.6 * LUNG) * empty
         total = total + collapse * paths.air[side] * part + np.float32(1.3) * np.minimum(line, 16)
         total = total - TISSUE * paths.vessels[side] * (part < 0.02)
     return gaussian_filter(total, 0.4 / camera.pitch)
@@ -80,7 +81,7 @@ def pleural_thickening(finding: FindingPlan, setting: Setting) -> Plane:
     """A rind of 4 to 12 mm between lung and wall, at the apex or along the side."""
     scene, camera, paths = setting.scene, setting.camera, setting.paths
     low, high = {"apical": (0.72, 1.05), "upper": (0.55, 1.05), "mid": (0.3, 0.65), "lower": (-0.2, 0.3), "basal": (-0.3, 0.2)}.get(
-        finding.zone, HEIGHTS[""]
+        finding.zone, (0.15, 0.62)
     )
     total = np.float32(0)
     for side in sides_of(finding):
@@ -89,10 +90,23 @@ def pleural_thickening(finding: FindingPlan, setting: Setting) -> Plane:
         part = lung_height(scene, side, outer.z)
         window = np.clip((part - low) / 0.08, 0, 1) * np.clip((high - part) / 0.08, 0, 1)
         apex = depth * (1.1 if finding.zone in ("apical", "upper") else 0.0)
-        inner = span(_shrunk(outer, side, depth * window, apex), camera)
+        inner = span(_shrunk(outer, side, depth * window, apex=apex, deep=0.0), camera)
         rind = np.maximum(0, paths.lungs[side].half - inner.half)
         total = total + TISSUE * np.minimum(2 * rind, paths.air[side])
     return gaussian_filter(total, 1.0 / camera.pitch)
+
+
+def _break(one: Ribs, setting: Setting, at: float, step: float) -> Plane:
+    """The change that a step of so many mm at a part of the turn makes to one rib."""
+    whole = rib_cloud(one, setting.scene.build)
+    spot = one.line[int(np.argmin(np.abs(one.turn - at)))].astype(np.float32)
+    away = np.linalg.norm(whole.points - spot, axis=1)
+    after = whole.points[:, 1] > spot[1]
+    moved = np.where(after & (away < 34), step * np.exp(-away / 20), 0).astype(np.float32)
+    left = np.where(away < 0.35 * step, np.float32(0.15), np.float32(1))
+    shift = moved[:, None] * np.float32([-0.35 * np.sign(spot[0]), 0, -1])
+    broken = Cloud(whole.points + shift, whole.mass * left)
+    return splat(broken, setting.camera) - splat(whole, setting.camera)
 
 
 def rib_fracture(finding: FindingPlan, setting: Setting) -> Plane:
@@ -101,22 +115,15 @@ def rib_fracture(finding: FindingPlan, setting: Setting) -> Plane:
     sides = sides_of(finding)
     total = np.float32(0)
     low, high = HEIGHTS.get(finding.zone, HEIGHTS[""])
+    ribs = all_ribs(scene.patient, scene.build)
     for index in range(max(finding.count, len(sides))):
         side = sides[index % len(sides)]
         rng = stream(finding.seed, "break", side)
         number = int(np.clip(round(10.5 - 7.5 * between(rng, low, high)) + index // len(sides), 3, 10))
-        one = rib(scene.patient, scene.build, side, number)
-        at = between(rng, 0.40, 0.56)
-        step = by_size(finding, 5, 8, 11) * (0.7 + 0.6 * finding.severity)
-        whole = rib_cloud(one, scene.build)
-        spot = one.line[int(np.argmin(np.abs(one.turn - at)))]
-        along = np.linalg.norm(whole.points - spot.astype(np.float32), axis=1)
-        after = whole.points[:, 1] > spot[1]
-        moved = np.where(after & (along < 34), step * np.exp(-along / 20), 0).astype(np.float32)
-        gone = np.where((along < 0.35 * step), np.float32(0.15), np.float32(1))
-        points = whole.points + moved[:, None] * np.float32([-0.35 * SIDES[side], 0, -1])
-        change = splat(Cloud(points, whole.mass * gone), camera) - splat(whole, camera)
-        total = total + change
+        step = by_size(finding, 6, 9, 12) * (0.7 + 0.6 * finding.severity)
+        place = int(side == "left"), number - 1
+        one = Ribs(ribs.line[place], ribs.outward[place], ribs.turn[place])
+        total = total + _break(one, setting, between(rng, 0.24, 0.40), step)
     return total
 
 

@@ -23,8 +23,8 @@ from harness.phantom.anatomy import (
     vessel_lofts,
 )
 from harness.phantom.plan import PatientPlan
-from harness.phantom.skeleton import skeleton
-from harness.phantom.solids import Camera, Cloud, Plane, Span, clip, hull, overlap, span, splat
+from harness.phantom.skeleton import shoulder_bones, trunk_bones
+from harness.phantom.solids import Camera, Cloud, Plane, Span, clip, hull, join, overlap, span, splat
 from harness.phantom.vessels import lung_vessels
 
 LUNG = 0.27  # density of aerated lung relative to water
@@ -57,8 +57,13 @@ class Paths:
 
 
 @lru_cache(maxsize=4)
-def _bones(patient: PatientPlan, posture: Posture) -> Cloud:
-    return skeleton(patient, build_of(patient), posture)
+def _trunk(patient: PatientPlan, detail: int) -> Cloud:
+    return trunk_bones(patient, build_of(patient), detail)
+
+
+def _bones(scene: Scene, detail: int) -> Cloud:
+    shoulders = shoulder_bones(scene.patient, scene.build, scene.posture, detail)
+    return join([_trunk(scene.patient, detail), shoulders])
 
 
 @lru_cache(maxsize=4)
@@ -77,9 +82,10 @@ def _aerated(cavity: Span, solids: list[Span]) -> Plane:
     return np.maximum(np.float32(0), left)
 
 
-def _outside(build: Build, posture: Posture, camera: Camera) -> Plane:
+def _outside(scene: Scene, camera: Camera) -> Plane:
     """Length of ray inside the trunk, shoulders, arms and breasts."""
-    lofts = torso(build, posture)
+    build = scene.build
+    lofts = torso(build, scene.posture, scene.changes)
     if abs(camera.angle) > 0.8:
         lofts = lofts[:2]  # lateral films are taken with the arms raised
     half = np.maximum.reduce([span(one, camera).half for one in lofts])
@@ -115,7 +121,7 @@ def _soft(
     lungs = {s: span(lung(b, s, p, c), camera) for s in SIDES}
     air = {s: _aerated(lungs[s], [middle, domes[s], back]) for s in SIDES}
     density = np.float32(LUNG * (1 - 0.35 * c.inflation))
-    soft = _outside(b, p, camera) - (1 - density) * (air["left"] + air["right"])
+    soft = _outside(scene, camera) - (1 - density) * (air["left"] + air["right"])
     return np.maximum(np.float32(0), soft - _gas(scene, camera)), lungs, air
 
 
@@ -128,7 +134,7 @@ def paths_of(scene: Scene, camera: Camera) -> Paths:
     """All path lengths of one film of a scene."""
     solids = heart, middle, domes = solids_of(scene, camera)
     soft, lungs, air = _soft(scene, camera, solids)
-    bone = splat(_bones(scene.patient, scene.posture), camera, 0.75 * camera.size / 224)
+    bone = splat(_bones(scene, -(-camera.size // 256)), camera, 0.7)
     fewer = np.float32(1 - 0.35 * scene.changes.inflation)
     vessels = {s: splat(tree, camera, 0.5) for s, tree in _tree(scene.patient).items()}
     seen = {s: fewer * plane * np.minimum(1, air[s] / 25) for s, plane in vessels.items()}

@@ -1,8 +1,10 @@
 """Where in the lungs a finding sits: zones as parts of the lung in the patient's frame."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from harness.phantom.anatomy import APEX, dome_height, heart_lofts
+from harness.phantom.anatomy import APEX, Changes, Posture, dome_height, heart_lofts
 from harness.phantom.plan import FindingPlan
 from harness.phantom.project import Scene
 from harness.phantom.streams import stream
@@ -54,15 +56,17 @@ def in_zone(scene: Scene, side: str, zone: str, points: np.ndarray) -> np.ndarra
 
 
 def site(scene: Scene, finding: FindingPlan, side: str, focus: int) -> np.ndarray:
-    """The middle of one focus: a point of the aerated lung in the finding's zone."""
+    """The middle of one focus: a point of the aerated lung in the finding's zone; it moves with the breath."""
     rng = stream(finding.seed, "site", side, focus)
     points = lung_points(rng, scene.build, side, 500)
-    good = points[in_zone(scene, side, finding.zone, points)]
-    if len(good):
-        return good[0]
-    low, high = HEIGHTS[finding.zone]
-    middle = hilum(scene.build, side) * [1.6, 1, 0]
-    return np.array([middle[0], -40.0, height_at(scene, side, (low + high) / 2)])
+    rest = replace(scene, posture=Posture(), changes=Changes())  # the same point on every film
+    good = points[in_zone(rest, side, finding.zone, points)]
+    if not len(good):
+        low, high = HEIGHTS[finding.zone]
+        middle = hilum(scene.build, side) * [1.6, 1, 0]
+        good = np.array([[middle[0], -40.0, height_at(rest, side, (low + high) / 2)]])
+    part = float(lung_height(rest, side, good[0, 2]))
+    return np.array([good[0, 0], good[0, 1], height_at(scene, side, part)])
 
 
 def foci(scene: Scene, finding: FindingPlan) -> list[tuple[str, np.ndarray]]:

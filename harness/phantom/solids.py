@@ -129,18 +129,39 @@ def span(loft: Loft, camera: Camera) -> Span:
     c, s = float(np.cos(camera.angle)), float(np.sin(camera.angle))
     scale = float(camera.magnify(float(np.mean(loft.x * s + loft.y * c))))
     z = camera.rows[:, 0] / scale
-    inside = (z >= loft.z[0]) & (z <= loft.z[-1])
-    x, y, a, b = (np.interp(z, loft.z, v) for v in (loft.x, loft.y, loft.a, loft.b))
+    rows = _range((z >= loft.z[0]) & (z <= loft.z[-1]))
+    x, y, a, b = (np.interp(z[rows], loft.z, v) for v in (loft.x, loft.y, loft.a, loft.b))
     w = np.sqrt((a * c) ** 2 + (b * s) ** 2) + 1e-6
-    length = np.where(inside, a * b / w, 0.0).astype(np.float32)[:, None]
-    tilt = (c * s * (a**2 - b**2) / w).astype(np.float32)[:, None]
-    start = ((x * c - y * s) / w).astype(np.float32)[:, None]
-    t = (camera.columns / np.float32(scale)) * (1 / w).astype(np.float32)[:, None] - start
+    center = x * c - y * s
+    u = camera.columns[0] / np.float32(scale)
+    low, high = ((center - w).min(), (center + w).max()) if len(w) else (1.0, 0.0)
+    columns = _range((u > low) & (u < high))
+    length, tilt, start, depth, inverse = (
+        v.astype(np.float32)[:, None]
+        for v in (a * b / w, c * s * (a**2 - b**2) / w, center / w, x * s + y * c, 1 / w)
+    )
+    t = u[None, columns] * inverse - start
     fall = np.square(t)
     if loft.square:
         fall = np.square(fall)
     half = np.sqrt(np.maximum(np.float32(0), 1 - fall)) * length
-    return Span((x * s + y * c).astype(np.float32)[:, None] + tilt * t, half, t)
+    window = rows, columns
+    return Span(_placed(depth + tilt * t, window, camera), _placed(half, window, camera), _placed(t, window, camera))
+
+
+def _range(mask: np.ndarray) -> slice:
+    """From the first true place to the last."""
+    at = np.flatnonzero(mask)
+    return slice(int(at[0]), int(at[-1]) + 1) if len(at) else slice(0, 0)
+
+
+def _placed(values: Plane, window: tuple[slice, slice], camera: Camera) -> Plane:
+    """Values in their window of an otherwise empty plane."""
+    if values.shape == (camera.size, camera.size):
+        return values
+    plane = np.zeros((camera.size, camera.size), np.float32)
+    plane[window] = values
+    return plane
 
 
 def overlap(first: Span, second: Span) -> Plane:
@@ -151,11 +172,12 @@ def overlap(first: Span, second: Span) -> Plane:
 
 def hull(spans: list[Span]) -> Span:
     """From the first entrance to the last exit of several solids that lie together."""
-    near, far = np.float32(1e4), np.float32(-1e4)
+    near = np.full_like(spans[0].half, 1e4)
+    far = -near
     for one in spans:
         hit = one.half > 0
-        near = np.minimum(near, np.where(hit, one.near, np.float32(1e4)))
-        far = np.maximum(far, np.where(hit, one.far, np.float32(-1e4)))
+        np.minimum(near, one.near, out=near, where=hit)
+        np.maximum(far, one.far, out=far, where=hit)
     half = np.maximum(np.float32(0), (far - near) / 2)
     return Span(np.where(half > 0, (far + near) / 2, np.float32(0)), half)
 
@@ -182,30 +204,24 @@ def join(clouds: list[Cloud]) -> Cloud:
     return Cloud(points, np.concatenate([c.mass for c in clouds] or [np.zeros(0, np.float32)]))
 
 
+FINE = 2  # a cloud is gathered on a grid so many times finer, then averaged
+
+
 def splat(cloud: Cloud, camera: Camera, blur: float = 0.7) -> Plane:
-    """Path length (mm) through a cloud: each mass is shared by its four nearest pixels.
+    """Path length (mm) through a cloud of points.
 
     `blur` is a Gaussian in pixels that hides the spacing of the points; 0 leaves it out.
     """
-    size = camera.size
+    size = camera.size * FINE
     column_px, row_px = camera.to_pixels(cloud.points)
-    column_px, row_px = column_px - np.float32(0.5), row_px - np.float32(0.5)
-    inside = (column_px > 0) & (column_px < size - 1) & (row_px > 0) & (row_px < size - 1)
-    column_px, row_px, mass = column_px[inside], row_px[inside], cloud.mass[inside]
-    left, top = column_px.astype(np.int32), row_px.astype(np.int32)
-    right_part, low_part = column_px - left, row_px - top
-    start = top * size + left
-    right, low = mass * right_part, low_part
-    left_mass = mass - right
-    total = np.zeros(size * size, np.float64)
-    for offset, weight in (
-        (0, left_mass * (1 - low)),
-        (1, right * (1 - low)),
-        (size, left_mass * low),
-        (size + 1, right * low),
-    ):
-        total += np.bincount(start + offset, weight, minlength=size * size)
-    plane = (total / camera.pitch**2).astype(np.float32).reshape(size, size)
+    left = (column_px * np.float32(FINE)).astype(np.intp)
+    top = (row_px * np.float32(FINE)).astype(np.intp)
+    inside = (column_px > 0) & (left < size) & (row_px > 0) & (top < size)
+    index = (top * size + left)[inside]
+    total = np.bincount(index, cloud.mass[inside], minlength=size * size).astype(np.float32)
+    total = total.reshape(camera.size, FINE, camera.size, FINE)
+    plane = total[:, 0] + total[:, 1]
+    plane = (plane[..., 0] + plane[..., 1]) / np.float32(camera.pitch**2)
     return gaussian_filter(plane, blur, truncate=3.0) if blur > 0 else plane
 
 

@@ -41,11 +41,11 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
         "spread": (38.0, 52.0),
         "dose": (16.0, 45.0),
         "grain": (0.0, 0.25),
-        "blur": (0.5, 1.0),
-        "texture": (0.14, 0.20),
-        "coarse": (1.2, 1.6),
-        "flatten": (0.25, 0.45),
-        "sharpen": (0.15, 0.45),
+        "blur": (0.35, 0.65),
+        "texture": (0.08, 0.12),
+        "coarse": (0.9, 1.2),
+        "flatten": (0.30, 0.52),
+        "sharpen": (0.3, 0.7),
         "toe": (0.0, 0.25),
     },
     "padchest": {
@@ -54,11 +54,11 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
         "spread": (58.0, 75.0),
         "dose": (9.0, 16.0),
         "grain": (0.9, 1.6),
-        "blur": (1.05, 1.6),
-        "texture": (0.21, 0.27),
-        "coarse": (1.7, 2.0),
-        "flatten": (0.0, 0.18),
-        "sharpen": (0.0, 0.12),
+        "blur": (0.75, 1.05),
+        "texture": (0.13, 0.17),
+        "coarse": (1.35, 1.6),
+        "flatten": (0.14, 0.27),
+        "sharpen": (0.10, 0.25),
         "toe": (0.45, 0.9),
     },
 }
@@ -79,7 +79,13 @@ def posture_of(plan: StudyPlan, view: View) -> Posture:
     rng = stream(plan.seed, "posture", view)
     if view == "AP":
         return Posture(between(rng, -26, -4), between(rng, 0, 24), between(rng, 0.5, 1), between(rng, 4, 16))
-    return Posture(between(rng, -10, 10), between(rng, 30, 70), between(rng, 0, 0.35), between(rng, -5, 5))
+    return Posture(
+        breath=between(rng, -10, 10),
+        arms=between(rng, 30, 70),
+        scapula=between(rng, 0, 0.35),
+        clavicle=between(rng, -5, 5),
+        raised=view == "LATERAL",
+    )
 
 
 def gas_of(plan: StudyPlan) -> float:
@@ -94,12 +100,11 @@ def camera_of(plan: StudyPlan, view: View, build: Build, size: int) -> Camera:
     margin = between(rng, 16, 52)
     shift = (between(rng, -9, 9), between(rng, -8, 10))
     habitus = 1.04 if plan.rendering == "padchest" else 1.0
-    height = 2 * (148 * build.tall + 12 + margin * 0.7)
-    across = 2 * (build.width + 16 + 0.45 * build.fat + margin * 0.6)
+    height = 2 * (150 * build.tall + 0.30 * margin)
+    across = 2 * (build.width + 13 + 0.3 * build.fat + 0.35 * margin)
     if view == "LATERAL":
-        field = 1.13 * height
-        return Camera(size, field, np.pi / 2 + turn, 1, 1800.0, 190.0, shift[0], -18 + shift[1])
-    field = max(height, across) * (1.10 if view == "PA" else 1.14) * habitus
+        return Camera(size, 1.14 * height, np.pi / 2 + turn, 1, 1800.0, 190.0, shift[0], -8 + shift[1])
+    field = max(height, across) * (1.09 if view == "PA" else 1.13) * habitus
     if view == "AP":
-        return Camera(size, field, turn, -1, 1150.0, 150.0, shift[0], -14 + shift[1])
-    return Camera(size, field, turn, 1, 1800.0, 150.0, shift[0], -18 + shift[1])
+        return Camera(size, field, turn, -1, 1150.0, 150.0, shift[0], -2 + shift[1])
+    return Camera(size, field, turn, 1, 1800.0, 150.0, shift[0], -6 + shift[1])

@@ -63,7 +63,7 @@ def _focal(change: Plane, sigma: Plane, setting: Setting) -> tuple[float, Boxes,
     pitch = setting.camera.pitch
     ratio = gaussian_filter(np.abs(change), READ_SCALE / pitch, truncate=3.0) / sigma
     boxes = _as_boxes(boxes_of(ratio > VISIBLE, pitch), setting.camera.size)
-    peak = float(np.partition(ratio.ravel(), -4)[-4])
+    peak = float(ratio.max())
     return peak, boxes, peak < SUBTLE
 
 

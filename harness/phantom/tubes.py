@@ -54,43 +54,41 @@ def wire(
 
 
 def hollow(
-    line: Float[np.ndarray, "k 3"],
-    outward: Float[np.ndarray, "k 3"],
+    line: Float[np.ndarray, "*many k 3"],
+    outward: Float[np.ndarray, "*many k 3"],
     *,
     radii: tuple[float, float],
-    shell: float,
-    core: float = 0.0,
+    shell: float | np.ndarray,
+    core: float | np.ndarray = 0.0,
     around: int = 10,
 ) -> Cloud:
-    """A hollow bone along a polyline: an elliptical cortex, and a spongy core on the line.
+    """Hollow bones along polylines: an elliptical cortex, and a spongy core on the line.
 
     Args:
-        line: points along the axis, evenly spaced.
+        line: points along each axis, evenly spaced.
         outward: unit vectors of the first half-axis; the second is square to it and the line.
         radii: half-axes in mm, outward and across.
-        shell: thickness of the cortex in mm of water beyond soft tissue.
-        core: density of the inside beyond soft tissue.
+        shell: thickness of the cortex in mm of water beyond soft tissue, one number or one a point.
+        core: density of the inside beyond soft tissue, likewise.
         around: points on the circumference.
     """
-    tangent = np.gradient(line, axis=0)
-    step = np.linalg.norm(tangent, axis=1)
-    across = np.cross(tangent / step[:, None], outward)
-    angle = np.arange(around) * 2 * np.pi / around + (np.arange(len(line)) % 2)[:, None] * 0.31
+    tangent = np.gradient(line, axis=-2)
+    step = np.linalg.norm(tangent, axis=-1)
+    across = np.cross(tangent / step[..., None], outward)
+    angle = np.arange(around) * 2 * np.pi / around + (np.arange(line.shape[-2]) % 2)[:, None] * 0.31
     rim = (
-        line[:, None]
-        + radii[0] * np.cos(angle)[..., None] * outward[:, None]
-        + radii[1] * np.sin(angle)[..., None] * across[:, None]
+        line[..., None, :]
+        + radii[0] * np.cos(angle)[..., None] * outward[..., None, :]
+        + radii[1] * np.sin(angle)[..., None] * across[..., None, :]
     )
     perimeter = np.pi * (radii[0] + radii[1])
-    rim_mass = np.repeat(step * perimeter * shell / around, around)
-    core_spots = (
-        line[:, None] + across[:, None] * (radii[1] * np.array([-0.45, 0.0, 0.45]))[:, None]
-    )
-    core_mass = np.repeat(step * np.pi * radii[0] * radii[1] * core / 3, 3)
+    rim_mass = np.repeat((step * perimeter * shell / around).ravel(), around)
+    offsets = (radii[1] * np.array([-0.45, 0.0, 0.45]))[:, None]
+    core_spots = line[..., None, :] + across[..., None, :] * offsets
+    core_mass = np.repeat((step * np.pi * radii[0] * radii[1] * core / 3).ravel(), 3)
     points = np.concatenate([rim.reshape(-1, 3), core_spots.reshape(-1, 3)])
-    return Cloud(
-        points.astype(np.float32), np.concatenate([rim_mass, core_mass]).astype(np.float32)
-    )
+    mass = np.concatenate([rim_mass, core_mass])
+    return Cloud(points.astype(np.float32), mass.astype(np.float32))
 
 
 def plate(

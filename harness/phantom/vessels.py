@@ -4,11 +4,11 @@ import numpy as np
 
 from harness.phantom.anatomy import SIDES, Build, Changes, Posture, abdomen, heart_lofts, lung
 from harness.phantom.plan import PatientPlan
-from harness.phantom.solids import Cloud, Loft, join
+from harness.phantom.solids import Cloud, Loft
 from harness.phantom.streams import stream
 
-TWIGS = 420  # end points per lung
-TWIG_RADIUS = 0.62  # mm
+TWIGS = 340  # end points per lung
+TWIG_RADIUS = 0.78  # mm
 
 
 def hilum(build: Build, side: str) -> np.ndarray:
@@ -45,7 +45,7 @@ def _parents(nodes: np.ndarray) -> np.ndarray:
     square = (nodes**2).sum(1)
     gap = np.sqrt(np.maximum(0, square[:, None] + square[None] - 2 * nodes @ nodes.T)).astype(np.float32)
     # a short branch is cheap, but growing sideways or back toward the root is not
-    cost = gap + 0.55 * reach[None, :] + np.where(reach[None, :] >= reach[:, None] - 1e-3, np.float32(1e6), 0)
+    cost = gap + 0.72 * reach[None, :] + np.where(reach[None, :] >= reach[:, None] - 1e-3, np.float32(1e6), 0)
     cost[:, 0] += 6
     return cost.argmin(axis=1)
 
@@ -87,8 +87,9 @@ def lung_vessels(patient: PatientPlan, build: Build) -> dict[str, Cloud]:
         nodes = np.concatenate([root[None], ends])
         parents = _parents(nodes)
         cloud, r = _limbs(nodes, parents, _radii(parents))
-        spread = rng.normal(0, 0.5, (len(r), 3)).astype(np.float32) * r[:, None].astype(np.float32)
-        twin = Cloud(cloud.points + spread, cloud.mass * np.float32(0.5))
-        other = Cloud(cloud.points - spread, cloud.mass * np.float32(0.5))
-        clouds[side] = join([twin, other])
+        many = np.clip((r / 0.8).astype(int) + 1, 1, 8)  # points of a section, so that trunks are solid
+        owner = np.repeat(np.arange(len(r)), many)
+        thick = (0.5 * r[owner])[:, None]
+        points = cloud.points[owner] + rng.normal(0, 1, (len(owner), 3)) * thick
+        clouds[side] = Cloud(points.astype(np.float32), (cloud.mass / many)[owner].astype(np.float32))
     return clouds
