@@ -55,12 +55,18 @@ class Handle:
 
     def card(self) -> ModelCard:
         """The card, named as the suite names the row; loads the model only if it must."""
-        options = {**self.entry.options, **self.reference.options}
+        return self.describe("cpu")[0]
+
+    def describe(self, device: str) -> tuple[ModelCard, Any]:
+        """The card, and the model on that device if it had to be loaded to know, else None."""
+        model = None
         if self.entry.describe:
-            card = resolve(self.entry.describe)(**options)
+            options = {**self.entry.options, **self.reference.options}
+            card: ModelCard = resolve(self.entry.describe)(**options)
         else:
-            card = self.load("cpu").card
-        return replace(card, name=self.reference.name)
+            model = self.load(device)
+            card = model.card
+        return replace(card, name=self.reference.name), model
 
     def load(self, device: str) -> Any:
         """The model on a device ("cpu", "cuda:0", ...)."""

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.cell_record import blank_record, failed_record, skipped_record, with_scores
 from harness.data_access import DataAccess, Loaded
@@ -78,41 +79,51 @@ def _load(data: DataAccess, evaluation: Evaluation) -> Loaded:
 def _run_one(
     plan: CellPlan, loaded: Loaded, store: Store, how: tuple[DataAccess, Settings, Watch]
 ) -> tuple[RunRecord, bool]:
-    _, settings, _ = how
+    settings = how[1]
     if loaded.dataset is None:
         return skipped_record(plan, None, loaded.reason, settings.suite), False
     dataset = loaded.dataset
     try:
-        card = plan.handle.card()
+        card, model = plan.handle.describe(_device(plan, settings))
     except WeightsAbsent as absent:
         return skipped_record(plan, dataset, str(absent), settings.suite), False
-    cell = store.cell(
-        plan.evaluation.task,
-        dataset.name,
-        dataset.split,
-        plan.handle.reference.name,
-        plan.key(card, dataset),
-    )
+    except Exception as error:
+        unseen = ModelCard(plan.handle.reference.name, plan.handle.entry.kind, trained_on=None)
+        blank = blank_record(plan, unseen, dataset, settings.suite)
+        cell = _cell(store, plan, dataset, blank.key)
+        return cell.write_record(failed_record(blank, error, dataset)), False
+    cell = _cell(store, plan, dataset, plan.key(card, dataset))
     if cell.finished():
         record = cell.record()
         if record is not None:
             return record, True
-    return cell.write_record(_attempt(plan, card, (dataset, cell), how)), False
+    return cell.write_record(_attempt((plan, card, model), (dataset, cell), how)), False
+
+
+def _cell(store: Store, plan: CellPlan, dataset: Dataset, key: str) -> Cell:
+    name = plan.handle.reference.name
+    return store.cell(plan.evaluation.task, dataset.name, dataset.split, name, key)
+
+
+def _device(plan: CellPlan, settings: Settings) -> str:
+    # Controls need none, and asking torch takes seconds that a finished suite need not pay.
+    if plan.handle.entry.kind == "control":
+        return "cpu"
+    return settings.device if plan.handle.entry.describe else pick_device(settings.device)
 
 
 def _attempt(
-    plan: CellPlan,
-    card: ModelCard,
+    who: tuple[CellPlan, ModelCard, Any],
     target: tuple[Dataset, Cell],
     how: tuple[DataAccess, Settings, Watch],
 ) -> RunRecord:
     dataset, _ = target
     settings = how[1]
-    blank = blank_record(plan, card, dataset, settings.suite).model_copy(
+    blank = blank_record(who[0], who[1], dataset, settings.suite).model_copy(
         update={"private": settings.store_text, "command": settings.command}
     )
     try:
-        return _asked(blank, (plan, card), target, how)
+        return _asked(blank, who, target, how)
     except NotScorable as reason:
         return blank.model_copy(update={"status": "not_scored", "reason": str(reason)})
     except WeightsAbsent as absent:
@@ -123,17 +134,17 @@ def _attempt(
 
 def _asked(
     blank: RunRecord,
-    who: tuple[CellPlan, ModelCard],
+    who: tuple[CellPlan, ModelCard, Any],
     target: tuple[Dataset, Cell],
     how: tuple[DataAccess, Settings, Watch],
 ) -> RunRecord:
-    plan, card = who
+    plan, card, model = who
     dataset, cell = target
     data, settings, watch = how
     clock = [time.perf_counter()]
-    device = "cpu" if plan.handle.entry.kind == "control" else pick_device(settings.device)
+    device = _device(plan, settings)
     asking = Asking(
-        model=plan.handle.load(device),
+        model=model or plan.handle.load(pick_device(device)),
         card=card,
         dataset=dataset,
         sink=cell,
@@ -154,7 +165,7 @@ def _asked(
     clock.append(time.perf_counter())
     phases = zip(("load", "ask", "score"), clock, clock[1:], strict=False)
     update = {
-        "environment": environment(device),
+        "environment": environment(pick_device(device)),
         "seconds": {phase: end - start for phase, start, end in phases},
         "counts": {**counts, **scored.counts},
     }

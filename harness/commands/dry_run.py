@@ -45,6 +45,8 @@ def _state(plan: CellPlan, data: DataAccess, store: Store, loaded: dict[str, Loa
         return found
     if found.dataset is None:
         return f"skipped: {found.reason}"
+    if not plan.handle.entry.describe:
+        return "to do, unless finished (it must be loaded to be known)"
     try:
         card = plan.handle.card()
     except WeightsAbsent as absent:

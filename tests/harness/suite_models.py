@@ -1,0 +1,94 @@
+"""Small models for the tests of a run; each is loaded by `harness.registry` as code."""
+
+import itertools
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.boxes import boxes_from_unit
+from harness.images import Image
+from harness.models import Grounding, ModelCard, Query
+
+
+class Pixels:
+    """Embeds an image by its mean grey in 8 x 8 cells and a text by its letters."""
+
+    def __init__(self, name: str, log: str = "", nan_after: int | None = None):
+        self.card = ModelCard(name, "test", weights=name, trained_on=())
+        self.log = log
+        self.nan_after = nan_after
+        self.asked = 0
+
+    def prepare_image(self, image: Image) -> np.ndarray:
+        pixels = image.read().astype(np.float32)
+        rows, columns = np.linspace(0, pixels.shape[0], 9), np.linspace(0, pixels.shape[1], 9)
+        cells = [
+            pixels[int(a) : int(b), int(c) : int(d)].mean()
+            for a, b in itertools.pairwise(rows)
+            for c, d in itertools.pairwise(columns)
+        ]
+        return np.array(cells, np.float32)
+
+    def embed_images(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
+        note(self.log, len(prepared))
+        self.asked += len(prepared)
+        rows = np.stack(prepared) - 100
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        if self.nan_after is not None and self.asked > self.nan_after:
+            rows[-1] = np.nan
+        return rows
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        rows = np.stack([np.bincount([ord(c) % 64 for c in t + "x"], minlength=64) for t in texts])
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+class Boxer:
+    """Answers with a box that depends on the pixels; may kill its own process once."""
+
+    def __init__(self, log: str = "", die_at: int = 0):
+        self.card = ModelCard("boxer", "test", weights="boxer", trained_on=())
+        self.log = log
+        self.die_at = die_at
+        self.asked = 0
+
+    def ground(self, queries: Sequence[Query]) -> list[Grounding]:
+        note(self.log, len(queries))
+        self.asked += len(queries)
+        if self.die_at and self.asked > self.die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return [self._one(query) for query in queries]
+
+    def _one(self, query: Query) -> Grounding:
+        share = float(query.image.read().mean()) / 255
+        return Grounding(boxes_from_unit([[share / 2, 0.2, share / 2 + 0.4, 0.7]]))
+
+
+def note(log: str, count: int) -> None:
+    """One line per call, so that a test can count what was computed."""
+    if log:
+        with Path(log).open("a", encoding="utf-8") as file:
+            file.write(f"{count}\n")
+
+
+def pixels(device: str, **options: Any) -> Pixels:
+    del device
+    return Pixels("pixels", **options)
+
+
+def boxer(device: str, **options: Any) -> Boxer:
+    del device
+    return Boxer(**options)
+
+
+def raises(device: str) -> Any:
+    raise RuntimeError(f"no such chip: {device}")
+
+
+def out_of_memory(device: str) -> Any:
+    del device
+    raise MemoryError("64 GiB asked")

@@ -1,0 +1,198 @@
+"""A run from the command line: what it writes, what it survives, what it does not do twice."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from harness.cli import cli
+from harness.errors import BenchError
+from harness.store import Store
+
+HERE = Path(__file__).parent
+EXAMPLE = HERE.parent / "data" / "example"
+
+SUITE = """
+suite: tests
+models: [{models}]
+evaluations:
+  - {{task: retrieval, dataset: manifest, split: all, options: {{draws: 50}}}}
+  - {{task: grounding, dataset: manifest, split: all, options: {{draws: 50}}}}
+"""
+
+
+def suite(folder: Path, models: str) -> str:
+    path = folder / "tests.yaml"
+    path.write_text(SUITE.format(models=models), encoding="utf-8")
+    return str(path)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["run", *arguments, "--data", f"manifest={EXAMPLE}", "--quiet"])
+
+
+def board(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "leaderboard.csv", keep_default_na=False)
+
+
+@pytest.fixture(autouse=True)
+def _test_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(HERE))
+
+
+def code(name: str, **options: object) -> str:
+    return json.dumps({"name": name, "use": f"suite_models:{name}", "options": options})
+
+
+def test_controls_come_out_at_their_known_answers(tmp_path: Path) -> None:
+    assert run("suites/own.yaml", "--out", str(tmp_path)).exit_code == 0
+    rows = board(tmp_path)
+    whole = rows[(rows.group == "all") & (rows.status == "ok")]
+    retrieval = whole[whole.task == "retrieval"]
+    recall = retrieval[retrieval.metric.str.startswith("recall@")]
+    assert (recall[recall.model == "oracle"].value.astype(float) == 1).all()
+    keys = ["direction", "relevance", "metric"]
+    chance = recall[recall.model == "chance"].set_index(keys).value.astype(float)
+    collapsed = recall[recall.model == "collapsed"].set_index(keys).value.astype(float)
+    # ten pairs and twelve images: a constant model cannot pass chance anywhere
+    assert (collapsed <= chance.loc[collapsed.index] + 1e-12).all()
+    assert chance["image_to_text", "instance", "recall@1"] == pytest.approx(1 / 10)
+    assert chance["text_to_image", "instance", "recall@5"] == pytest.approx(5 / 12)
+    grounding = whole[(whole.task == "grounding") & (whole.metric == "miou")]
+    miou = grounding.set_index("model").value.astype(float)
+    assert miou["oracle"] == 1
+    assert miou["nothing"] == 0
+
+
+def test_a_failing_model_leaves_a_row_and_the_others_go_on(tmp_path: Path) -> None:
+    models = ", ".join(
+        ["oracle", code("raises"), code("out_of_memory"), code("pixels", nan_after=3)]
+    )
+    result = run(suite(tmp_path, models), "--out", str(tmp_path / "out"))
+    assert result.exit_code == 1
+    rows = board(tmp_path / "out")
+    status = rows[rows.task == "retrieval"].groupby("model").status.first()
+    assert status["oracle"] == "ok"
+    assert status["raises"] == "failed"
+    assert status["out_of_memory"] == "out_of_memory"
+    assert status["pixels"] == "failed"
+    reasons = rows[rows.task == "retrieval"].groupby("model").reason.first()
+    assert "no such chip" in reasons["raises"]
+    assert "non-finite" in reasons["pixels"]
+    grounding = rows[(rows.task == "grounding") & (rows.model == "pixels")].iloc[0]
+    assert grounding.status == "not_scored"
+    assert "ground" in grounding.reason
+
+
+def test_a_failure_is_tried_again_and_a_success_is_not(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    path = suite(tmp_path, ", ".join([code("raises"), code("pixels", log=str(log))]))
+    assert run(path, "--out", str(tmp_path / "out")).exit_code == 1
+    asked = log.read_text()
+    assert run(path, "--out", str(tmp_path / "out")).exit_code == 1
+    assert log.read_text() == asked
+
+
+def test_a_killed_run_goes_on_where_it_stopped_and_ends_at_the_same_numbers(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    whole = suite(tmp_path, code("boxer", log=str(log)))
+    assert run(whole, "--out", str(tmp_path / "whole"), "--batch-size", "2").exit_code == 0
+    phrases = sum(map(int, log.read_text().split()))
+    log.unlink()
+    script = (
+        f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
+        "import harness.tasks.grounding as g, suite_models as m; g.SHARD = 4\n"
+        "if sys.argv.pop(1) == 'die': m.boxer = lambda device, **o: m.Boxer(**o, die_at=7)\n"
+        "from harness.cli import main; main()"
+    )
+    out = tmp_path / "out"
+    arguments = ["run", whole, "--data", f"manifest={EXAMPLE}", "--out", str(out), "--quiet"]
+    for mode, batch in (("die", "2"), ("live", "3")):
+        command = [sys.executable, "-c", script, mode, *arguments, "--batch-size", batch]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == (-9 if mode == "die" else 0), done.stderr
+    # killed while asking for the eighth: four were stored, so all but those four are asked again
+    assert sum(map(int, log.read_text().split())) == 8 + phrases - 4
+    columns = ["task", "group", "metric", "value", "low", "high", "n"]
+    assert board(out)[columns].equals(board(tmp_path / "whole")[columns])
+
+
+def test_scores_are_recomputed_from_the_store_without_the_model(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    path = suite(tmp_path, ", ".join([code("pixels"), code("boxer")]))
+    assert run(path, "--out", str(out)).exit_code == 0
+    before = board(out)
+    sys.modules.pop("suite_models")
+    data = ["--data", f"manifest={EXAMPLE}", "--quiet"]
+    result = CliRunner().invoke(cli, ["score", str(out), *data])
+    assert result.exit_code == 0, result.output
+    assert "suite_models" not in sys.modules
+    pd.testing.assert_frame_equal(
+        board(out).sort_values(list(before.columns)).reset_index(drop=True),
+        before.sort_values(list(before.columns)).reset_index(drop=True),
+    )
+
+
+def test_a_broken_image_leaves_the_pool_for_all_and_is_counted(tmp_path: Path) -> None:
+    import shutil
+
+    data = tmp_path / "data"
+    shutil.copytree(EXAMPLE, data)
+    broken = data / "images" / "nih_00003789_000.jpg"
+    broken.write_bytes(broken.read_bytes()[:200])
+    arguments = [
+        "run",
+        "own",
+        "--data",
+        f"manifest={data}",
+        "--quiet",
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    assert CliRunner().invoke(cli, arguments).exit_code == 0
+    for record in Store(tmp_path / "o").records():
+        if record.status == "ok":
+            assert sum(record.dataset.excluded.values()) == 1
+            assert any("unreadable" in reason for reason in record.dataset.excluded)
+
+
+def test_a_dry_run_names_the_cells_and_loads_nothing(tmp_path: Path) -> None:
+    path = suite(tmp_path, ", ".join(["oracle", code("raises")]))
+    out = tmp_path / "out"
+    result = CliRunner().invoke(
+        cli, ["run", path, "--data", f"manifest={EXAMPLE}", "--out", str(out), "--dry-run"]
+    )
+    assert result.exit_code == 0, result.output
+    assert "raises" in result.output
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("models", "override", "message"),
+    [
+        ("oracel", "", "Did you mean 'oracle'"),
+        ("oracle", "evaluations.0.metrics=[recal@1]", "Did you mean 'recall@1'"),
+        ("oracle", "evaluations.0.options.drawz=5", "Did you mean 'draws'"),
+        ("oracle", "evaluations.0.task=retreival", "Did you mean 'retrieval'"),
+        ("oracle", "evaluations.0.options.text_policy=chunked", "unknown text policy"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest(
+    tmp_path: Path, models: str, override: str, message: str
+) -> None:
+    extra = ["-o", override] if override else []
+    result = run(suite(tmp_path, models), "--out", str(tmp_path / "out"), *extra)
+    assert isinstance(result.exception, BenchError)
+    assert message in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    result = run(suite(tmp_path, "oracle"), "--out", str(tmp_path / "file" / "out"))
+    assert result.exit_code != 0
+    assert "file" in str(result.exception)
