@@ -30,6 +30,7 @@ VERSION = 1
 CENTRE_BOX = ((0.25, 0.25, 0.75, 0.75),)  # the middle quarter of the area
 
 BlockScores = Callable[[slice, slice], Float32[np.ndarray, "n m"]]
+Table = Callable[[], BoxTable | None]
 
 
 def describe(name: str) -> ModelCard:
@@ -164,9 +165,7 @@ class _Oracle:
 
         return block
 
-    def ground_samples(
-        self, samples: Sequence[PhraseBoxes], table: BoxTable | None
-    ) -> list[Grounding]:
+    def ground_samples(self, samples: Sequence[PhraseBoxes], table: Table) -> list[Grounding]:
         """The true boxes, with score 1 each."""
         del table
         return [_answer(sample.boxes) for sample in samples]
@@ -185,9 +184,7 @@ class _Fixed:
     card: ModelCard
     boxes: tuple[tuple[float, float, float, float], ...] = ()
 
-    def ground_samples(
-        self, samples: Sequence[PhraseBoxes], table: BoxTable | None
-    ) -> list[Grounding]:
+    def ground_samples(self, samples: Sequence[PhraseBoxes], table: Table) -> list[Grounding]:
         """The fixed boxes."""
         del table
         boxes = boxes_from_unit(self.boxes)
@@ -201,12 +198,11 @@ class _MeanBox:
     card: ModelCard
     words: bool
 
-    def ground_samples(
-        self, samples: Sequence[PhraseBoxes], table: BoxTable | None
-    ) -> list[Grounding]:
+    def ground_samples(self, samples: Sequence[PhraseBoxes], table: Table) -> list[Grounding]:
         """The mean boxes of the sample's finding (and of its location words)."""
-        own = {} if table else tables_by_patient(samples)
-        whole = table or build_box_table(samples, "leave one patient out")
+        trained = table()
+        own = {} if trained else tables_by_patient(samples)
+        whole = trained or build_box_table(samples, "leave one patient out")
         return [self._one(sample, whole, own.get(sample.image.patient_id)) for sample in samples]
 
     def _one(self, sample: PhraseBoxes, whole: BoxTable, own: BoxTable | None) -> Grounding:
@@ -220,9 +216,7 @@ class _SecondReader:
 
     card: ModelCard
 
-    def ground_samples(
-        self, samples: Sequence[PhraseBoxes], table: BoxTable | None
-    ) -> list[Grounding]:
+    def ground_samples(self, samples: Sequence[PhraseBoxes], table: Table) -> list[Grounding]:
         """The second reader's boxes."""
         del table
         if not any(sample.second_reader is not None for sample in samples):
@@ -241,9 +235,7 @@ class _RegionOracle:
 
     card: ModelCard
 
-    def ground_samples(
-        self, samples: Sequence[PhraseBoxes], table: BoxTable | None
-    ) -> list[Grounding]:
+    def ground_samples(self, samples: Sequence[PhraseBoxes], table: Table) -> list[Grounding]:
         """The region boxes."""
         del table
         if not any(sample.region_boxes is not None for sample in samples):

@@ -154,11 +154,11 @@ class TruthGrounder(Protocol):
     card: ModelCard
 
     def ground_samples(
-        self, samples: Sequence[PhraseBoxes], table: BoxTable | None
+        self, samples: Sequence[PhraseBoxes], table: Callable[[], BoxTable | None]
     ) -> list[Grounding]:
         """One answer per sample of the whole evaluation.
 
-        `table` holds the training split's mean boxes, None where there is no train split.
+        `table` gives the training split's mean boxes, None where there is no train split.
 
         Raises:
             NotScorable: the dataset lacks what the control stands for (a second reader, say).

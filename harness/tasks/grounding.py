@@ -47,7 +47,7 @@ def _answers(
     model = asking.model
     if isinstance(model, TruthGrounder):
         wanted = {sample.sample_id for sample in todo}
-        answers = model.ground_samples(samples, asking.table())
+        answers = model.ground_samples(samples, asking.table)
         pairs = zip(samples, answers, strict=True)
         yield [_row(s, a, 0.0, asking) for s, a in pairs if s.sample_id in wanted]
         return
