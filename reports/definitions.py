@@ -41,6 +41,17 @@ EXPOSURES = {
     "unknown": "the training data are not disclosed",
 }
 
+COUNT_TIPS = {
+    "unparsed": "Answers that could not be read; each is scored as wrong.",
+    "malformed": "Answers that could not be read; each is scored as wrong.",
+    "empty": "Answers that say, readably, that nothing is there.",
+    "tied": "Share of queries whose best relevant candidate ties with one that is not.",
+    "cut_tokens": "Tokens of the texts that did not fit the model and were cut.",
+    "cut_texts": "Texts that did not fit the model and were cut.",
+    "phrases": "Phrases that were asked.",
+    "failed": "Items the model failed on; each is a miss.",
+}
+
 STATUSES = {
     "failed": "failed",
     "timeout": "timed out",

@@ -24,9 +24,10 @@ from reports.markdown import (
     number,
     panel_title,
     primary_score,
+    publishable,
 )
 from reports.screen import print_leaderboard
-from reports.tables import Section, sections
+from reports.tables import Section, primary_column, sections
 from reports.tidy import SectionKey, leaderboard_frame
 
 __all__ = ["Picture", "leaderboard_frame", "print_leaderboard", "write_leaderboard"]
@@ -92,7 +93,9 @@ def template_environment() -> Environment:
         number=number,
         panel_title=panel_title,
         phantom_sentence=PHANTOM_SENTENCE,
+        primary_column=primary_column,
         primary_score=primary_score,
+        publishable=publishable,
         role_titles=ROLE_TITLES,
         tasks=TASKS,
     )

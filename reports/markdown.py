@@ -1,6 +1,7 @@
 """The sections as Markdown: wide tables, controls and ceilings apart, every reason said once."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 from harness.record import RunRecord, Score
@@ -73,15 +74,23 @@ def counts_line(section: Section) -> str:
     data = next((r.dataset for r in section.records if r.dataset.n_used), None)
     if data is None:
         return ""
-    pools = {s.pool for r in section.records for s in r.scores if s.pool}
     parts = [f"n = {data.n_used:,} samples of {data.patients:,} patients"]
-    if pools:
-        parts.append(f"pool {min(pools):,}" + (f"–{max(pools):,}" if len(pools) > 1 else ""))
+    parts += _pools(section)
     left_out = sum(data.excluded.values())
     why = ", ".join(f"{reason}: {count:,}" for reason, count in sorted(data.excluded.items()))
     parts.append(f"{left_out:,} of {data.n_total:,} excluded ({why})" if left_out else "0 excluded")
     parts += [f"licence {data.licence}"] * bool(data.licence)
     return " · ".join(parts)
+
+
+def _pools(section: Section) -> list[str]:
+    """How many texts and images were ranked in the headline panel."""
+    found = {}
+    for row in section.panels[0].rows if section.panels else ():
+        found.update({direction: s.pool for (direction, _), s in row.cells.items() if s.pool})
+    kinds = {"image_to_text": "texts", "text_to_image": "images"}
+    sizes = [f"{found[d]:,} {kind}" for d, kind in kinds.items() if d in found]
+    return [f"ranked {' and '.join(sizes)}"] if sizes else []
 
 
 def count_names(rows: Sequence[Row]) -> list[str]:
@@ -105,6 +114,15 @@ def primary_score(row: Row, panel: Panel, task: str) -> Score | None:
     """The score a row is sorted by, or any of its scores where it lacks that one."""
     column = primary_column(task, panel.columns)
     return row.cells.get(column) if column in row.cells else next(iter(row.cells.values()), None)
+
+
+def publishable(command: str) -> str:
+    """The command without the folders in which somebody keeps data.
+
+    >>> publishable("bench run own --data manifest=/home/me/x --models a")
+    'bench run own --data manifest=... --models a'
+    """
+    return re.sub(r"(--data[ =]['\"]?[\w-]+)=(?:'[^']*'|\S+)", r"\1=...", command)
 
 
 def absence(record: RunRecord) -> str:

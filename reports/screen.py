@@ -67,7 +67,8 @@ def _by_weight(columns: Sequence[ColumnKey], task: str) -> list[ColumnKey]:
     seen: dict[str, int] = {}
     for column in columns:
         turns[column] = seen[column[0]] = seen.get(column[0], -1) + 1
-    return sorted(columns, key=lambda c: (primary is not None and c[1] != primary[1], turns[c]))
+    first = primary[1] if primary else ""
+    return sorted(columns, key=lambda c: (c[1] != first, c[1].endswith("/macro"), turns[c]))
 
 
 def _panel(panel: Panel, section: Section, width: int, ranks: Ranks) -> list[object]:

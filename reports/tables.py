@@ -71,6 +71,11 @@ class Section:
     split_data: bool = False  # another table of the same name has other data
 
     @property
+    def agreement(self) -> bool:
+        """Whether any of the data stand under a use agreement."""
+        return any(r.dataset.restricted for r in self.records)
+
+    @property
     def restricted(self) -> bool:
         """Whether text and pixels must stay out: one row on data under an agreement is enough."""
         return any(r.dataset.restricted and not r.private for r in self.records)
@@ -78,7 +83,7 @@ class Section:
     @property
     def private(self) -> bool:
         """Whether any row holds text or pixels of restricted data."""
-        return any(r.private for r in self.records)
+        return any(r.private and r.dataset.restricted for r in self.records)
 
     @property
     def title(self) -> str:

@@ -1,0 +1,195 @@
+"""What each sample contributes to a metric under two or more models, aligned by sample id."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from harness.errors import BenchError, unknown
+from harness.metrics.bootstrap import MIN_PATIENTS, draw_values
+from harness.metrics.metric import Metric, contributions, scored, value_of_rows
+from harness.record import RunRecord
+from harness.samples import Dataset, ImageText, PhraseBoxes
+from harness.tasks import find_task
+from reports.runs import DatasetSource, Runs
+
+
+@dataclass(frozen=True)
+class Contributed:
+    """One cell's rows for one metric, in the order of `samples`.
+
+    Attributes:
+        rows: (n, k), NaN where the metric does not speak of the sample.
+        patients: (n,) integer codes, equal codes for equal patients in every cell of the data.
+        samples: sample ids.
+        groups: group -> (n,) mask; only ``all`` where the dataset is not at hand.
+    """
+
+    record: RunRecord
+    metric: Metric
+    rows: np.ndarray
+    patients: np.ndarray
+    samples: tuple[str, ...]
+    groups: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def value(self) -> float:
+        """The metric over group ``all``."""
+        return value_of_rows(self.metric, self.rows[self.groups["all"]])
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which number is compared."""
+
+    metric: str
+    direction: str = ""
+    relevance: str = ""
+
+
+def contributed(
+    record: RunRecord, question: Question, runs: Runs, source: DatasetSource
+) -> Contributed:
+    """What every sample of a finished cell contributes.
+
+    Retrieval needs the stored ranks only; grounding needs the true boxes, so the dataset.
+
+    Raises:
+        BenchError: unknown metric, no outcomes (analytic chance), or no dataset where one is
+            needed.
+    """
+    task = find_task(record.task)
+    if question.metric not in task.metrics:
+        raise unknown(f"metric of task {task.name}", question.metric, task.metrics)
+    metric = task.metrics[question.metric]
+    kind = task.kinds[0]
+    frame = runs.cell(record).read(kind)
+    if frame.empty:
+        raise BenchError(
+            f"{record.model.name}: no stored outcomes ({kind}) for {record.task} "
+            f"{record.dataset.name}, so it cannot be compared sample by sample."
+        )
+    dataset, reason = source(record)
+    if record.task == "retrieval":
+        return _retrieval(record, metric, frame, (question, dataset))
+    if dataset is None:
+        raise BenchError(f"{record.task} {record.dataset.name} needs its true boxes: {reason}")
+    return _grounding(record, metric, frame, dataset)
+
+
+def _codes(patients: Sequence[str]) -> np.ndarray:
+    return np.unique(np.asarray(patients, str), return_inverse=True)[1]
+
+
+def _retrieval(
+    record: RunRecord,
+    metric: Metric,
+    frame: pd.DataFrame,
+    what: tuple[Question, Dataset | None],
+) -> Contributed:
+    from harness.metrics.retrieval import RankedQueries
+    from harness.tasks.retrieval_groups import retrieval_groups
+
+    question, dataset = what
+    rows = frame[frame["direction"] == question.direction].sort_values("sample_id")
+    name = question.relevance
+    hits = rows["label_hits"]
+    queries = RankedQueries(
+        patients=_codes(rows["patient_id"].tolist()),
+        rank=rows[f"rank/{name}"].to_numpy(np.int64),
+        tied=rows[f"tied/{name}"].to_numpy(bool),
+        relevant=rows[f"relevant/{name}"].to_numpy(np.int64),
+        dcg=np.stack(list(rows[f"dcg/{name}"])),
+        label_hits=None if hits.isna().any() else np.stack(list(hits)),
+        candidates=len(rows),
+    )
+    ids = tuple(rows["sample_id"])
+    groups = {"all": np.ones(len(ids), bool)}
+    if dataset is not None:
+        by_id = {s.sample_id: s for s in dataset.samples if isinstance(s, ImageText)}
+        groups |= retrieval_groups([by_id[i] for i in ids])
+    table = contributions(metric, queries)
+    return Contributed(record, metric, table, queries.patients, ids, groups)
+
+
+def _grounding(
+    record: RunRecord, metric: Metric, frame: pd.DataFrame, dataset: Dataset
+) -> Contributed:
+    from harness.metrics.grounding import from_samples
+    from harness.tasks.grounding import read_answers
+    from harness.tasks.grounding_groups import grounding_groups
+
+    samples = [s for s in dataset.samples if isinstance(s, PhraseBoxes)]
+    answers = read_answers(frame)
+    missing = [s.sample_id for s in samples if s.sample_id not in answers]
+    if missing:
+        raise BenchError(
+            f"{record.model.name}: {len(missing)} of {len(samples)} phrases have no answer, the "
+            f"first is {missing[0]!r}. Run the suite again: it computes what is missing."
+        )
+    outcomes = from_samples(samples, [answers[s.sample_id] for s in samples])
+    rows = contributions(metric, outcomes)
+    groups = grounding_groups(samples)
+    ids = tuple(s.sample_id for s in samples)
+    return Contributed(record, metric, rows, outcomes.patients, ids, groups)
+
+
+def check_aligned(cells: Sequence[Contributed]) -> None:
+    """Do nothing if all cells asked the same samples of the same data.
+
+    Raises:
+        BenchError: fingerprints differ, or a sample is in one and not in the other.
+    """
+    first = cells[0]
+    for other in cells[1:]:
+        one, two = first.record.dataset.fingerprint, other.record.dataset.fingerprint
+        if one != two:
+            raise BenchError(
+                f"{first.record.model.name} was asked on data {one[:12]}, "
+                f"{other.record.model.name} on {two[:12]}. Only cells on the same data can be "
+                "compared: run both again with the same --data and --limit."
+            )
+        if first.samples != other.samples:
+            odd = sorted(set(first.samples) ^ set(other.samples))
+            raise BenchError(
+                f"{first.record.model.name} and {other.record.model.name} were not asked the same "
+                f"samples: {len(odd)} differ{f', the first is {odd[0]!r}' if odd else ' in order'}."
+            )
+
+
+def paired_draws(
+    cells: Sequence[Contributed], *, group: str = "all", draws: int = 1000, seed: int = 0
+) -> np.ndarray:
+    """The value of each cell in each bootstrap draw, the same patients for all, (cells, draws)."""
+    check_aligned(cells)
+    mask = cells[0].groups[group][:, None]
+    table = [(cell.metric, np.where(mask, cell.rows, np.nan)) for cell in cells]
+    return draw_values(table, cells[0].patients, draws, seed)
+
+
+def rank_ranges(
+    cells: Sequence[Contributed], *, draws: int = 1000, seed: int = 0
+) -> dict[str, str]:
+    """The ranks each model can have, by record key: ``1``, or ``2–4`` for a tie group.
+
+    A model's best rank is one more than the number of models that beat it, its worst the number of
+    models that it does not beat; to beat is a paired 95 % interval that excludes zero. Fewer than
+    20 patients: no rank.
+    """
+    if len(cells) < 2 or _patients(cells[0]) < MIN_PATIENTS:
+        return {}
+    values = paired_draws(cells, draws=draws, seed=seed)
+    sign = 1.0 if cells[0].metric.higher_is_better else -1.0
+    ranges = {}
+    for index, cell in enumerate(cells):
+        low, high = np.nanquantile(sign * (values - values[index]), [0.025, 0.975], axis=1)
+        better, worse = int((low > 0).sum()), int((high < 0).sum())
+        best, last = 1 + better, len(cells) - worse
+        ranges[cell.record.key] = str(best) if best == last else f"{best}–{last}"
+    return ranges
+
+
+def _patients(cell: Contributed) -> int:
+    kept = scored(cell.rows) & cell.groups["all"]
+    return len(np.unique(cell.patients[kept]))
