@@ -13,14 +13,11 @@ from jaxtyping import Bool, Float, Int
 
 from harness.metrics.pool import CONVENTIONS
 from harness.metrics.relations import Relations, Segments
-from harness.metrics.retrieval import DEPTHS
-from harness.metrics.toplists import TopLists, in_order
+from harness.metrics.retrieval import DEPTHS, GAIN
+from harness.metrics.toplists import TopLists
 
 LIST = DEPTHS[-1] + 1  # one more than the deepest K shows whether a tie crosses its border
 CHUNK = 1 << 16
-
-# GAIN[k] = sum of 1 / log2(1 + r) over the ranks r = 1..k
-GAIN = np.concatenate([[0.0], np.cumsum(1 / np.log2(1 + np.arange(1, DEPTHS[-1] + 1)))])
 
 
 @dataclass(frozen=True)
@@ -111,16 +108,26 @@ def text_gains(
 
 
 def with_edges(lists: TopLists, line: np.ndarray, item: np.ndarray, score: np.ndarray) -> TopLists:
-    """The lists with the relevant pairs put in: behind equal scores, cut to the same depth."""
-    lines, depth = lists.scores.shape
-    lists = in_order(lists)
-    all_line = np.concatenate([np.repeat(np.arange(lines), depth), line])
-    all_score = np.concatenate([lists.scores.reshape(-1), score])
-    all_item = np.concatenate([lists.items.reshape(-1), item]).astype(np.int32)
-    order = np.lexsort((np.arange(len(all_line)), -all_score, all_line))
-    begin = np.searchsorted(all_line[order], np.arange(lines))
-    kept = order[begin[:, None] + np.arange(depth)] if lines else np.zeros((0, depth), np.int64)
-    return TopLists(all_score[kept], all_item[kept], lists.floor)
+    """The lists, in order, with the relevant pairs put in, cut to the same depth.
+
+    Of equal scores what is relevant to nothing comes first.
+    """
+    depth = lists.scores.shape[1]
+    runs = runs_of(line, score)
+    within = np.arange(len(line)) - runs.first
+    near = runs.order[within < depth]
+    most = int(np.minimum(within, depth - 1).max(initial=-1)) + 1
+    scores = np.full((len(lists.scores), depth + most), -np.inf, lists.scores.dtype)
+    items = np.full(scores.shape, -1, np.int32)
+    scores[:, :depth], items[:, :depth] = lists.scores, lists.items
+    slot = (line[near], depth + within[within < depth])
+    scores[slot], items[slot] = score[near], item[near]
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :depth]
+    return TopLists(
+        np.take_along_axis(scores, order, axis=1),
+        np.take_along_axis(items, order, axis=1),
+        lists.floor,
+    )
 
 
 def label_hits(

@@ -13,6 +13,11 @@ DIRECTIONS = ("image_to_text", "text_to_image")
 RECALL_AT = (1, 5, 10, 20, 40)
 DEPTHS = (1, 5, 10, 20, 40)  # K of DCG and label hits; the last is how deep lists are kept
 TOP = 10  # candidates kept by name
+NDCG_AT = 10
+LABELS_AT = (1, 5, 10)
+
+# GAIN[k] = sum of 1 / log2(1 + r) over the ranks r = 1..k: the DCG of k relevant ones in front
+GAIN = np.concatenate([[0.0], np.cumsum(1 / np.log2(1 + np.arange(1, DEPTHS[-1] + 1)))])
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,47 @@ TIED = Metric(
     False,
 )
 
+
+def ndcg_rows(queries: RankedQueries) -> np.ndarray:
+    """DCG at 10 over that of a perfect order, (m, 1); gain 1 for every relevant candidate."""
+    ideal = GAIN[np.clip(queries.relevant, 1, NDCG_AT)]
+    return _asked(queries, queries.dcg[:, DEPTHS.index(NDCG_AT)] / ideal)
+
+
+def _label_precision(k: int) -> Metric:
+    def rows(queries: RankedQueries) -> np.ndarray:
+        if queries.label_hits is None:
+            return np.full((len(queries.rank), 1), np.nan)
+        hits = queries.label_hits[:, DEPTHS.index(k)]
+        return _asked(queries, hits / max(1, min(k, queries.candidates)))
+
+    return Metric(
+        name=f"label_precision@{k}",
+        contribute=rows,
+        reduce=mean,
+        definition=f"Mean share of the top {k} that has a label in common with the query; "
+        "queries without a label are left out.",
+        needs="labels",
+    )
+
+
+NDCG = Metric(
+    f"ndcg@{NDCG_AT}",
+    ndcg_rows,
+    mean,
+    f"Mean over queries of the discounted gain of relevant candidates in the top {NDCG_AT}, as a "
+    "share of the best possible.",
+)
+
 RETRIEVAL_METRICS: Mapping[str, Metric] = {
-    metric.name: metric for metric in [*map(_recall, RECALL_AT), MRR, MEDIAN_RANK, MEAN_RANK, TIED]
+    metric.name: metric
+    for metric in [
+        *map(_recall, RECALL_AT),
+        MRR,
+        MEDIAN_RANK,
+        MEAN_RANK,
+        NDCG,
+        *map(_label_precision, LABELS_AT),
+        TIED,
+    ]
 }

@@ -85,13 +85,3 @@ def offer_texts(
         order = np.argsort(line.astype(np.uint16), kind="stable")  # a radix sort
         line, item, score = line[order], item[order], tile.reshape(-1)[flat[order]]
         _enter(lists, images.start + line, texts.start + item, score)
-
-
-def in_order(lists: TopLists) -> TopLists:
-    """The lists sorted by falling score, equal scores by candidate."""
-    order = np.lexsort((lists.items, -lists.scores), axis=1)
-    return TopLists(
-        np.take_along_axis(lists.scores, order, axis=1),
-        np.take_along_axis(lists.items, order, axis=1),
-        lists.floor,
-    )
