@@ -55,9 +55,7 @@ def boxes_from_unit(
         if not np.isfinite(row).all():
             raise _refuse(what, index, row, "has a value that is not finite")
         if row.min() < -BORDER or row.max() > 1 + BORDER:
-            raise _refuse(
-                what, index, row, "is not xyxy in [0, 1] (pixels? use boxes_from_pixels)"
-            )
+            raise _refuse(what, index, row, "is not xyxy in [0, 1] (pixels? use boxes_from_pixels)")
         if row[2] < row[0] or row[3] < row[1]:
             raise _refuse(
                 what, index, row, "is inverted: x2 < x1 or y2 < y1 (width-height? use from_xywh)"
@@ -66,7 +64,7 @@ def boxes_from_unit(
     for index, row in enumerate(clipped):
         if row[2] <= row[0] or row[3] <= row[1]:
             raise _refuse(what, index, rows[index], "has no area inside the image")
-    return clipped
+    return np.asarray(clipped, np.float32)
 
 
 def boxes_from_pixels(
@@ -117,7 +115,8 @@ def boxes_from_xywh(
 
 def to_pixels(boxes: Boxes, *, width: int, height: int) -> np.ndarray:
     """The boxes in pixels of an image of that size, (n, 4) float64, xyxy."""
-    return np.asarray(boxes, np.float64) * np.array([width, height, width, height])
+    size = np.array([width, height, width, height], np.float64)
+    return np.asarray(np.asarray(boxes, np.float64) * size)
 
 
 def to_xywh(boxes: Boxes, *, width: int, height: int) -> np.ndarray:

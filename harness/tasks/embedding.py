@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float32
@@ -16,7 +16,7 @@ from harness.models import EmbeddingModel, NotScorable, TokenCounter
 from harness.samples import ImageRef
 from harness.tasks.task import Asking, NonFinite
 
-Vectors = Float32[np.ndarray, "n d"]
+Vectors: TypeAlias = Float32[np.ndarray, "n d"]
 THREADS = 4
 SHARD = 1024  # vectors that are stored at a time
 UNIT = 1e-2  # how far from 1 the length of a "unit" vector may be (bf16) before it is a mistake
@@ -86,7 +86,7 @@ def _chunk_means(asking: Asking, model: EmbeddingModel, texts: Sequence[str]) ->
     rows = {chunk: row for row, chunk in enumerate(flat)}
     vectors = _embed_plain(asking, model, flat)
     means = np.stack([vectors[[rows[chunk] for chunk in parts]].mean(axis=0) for parts in chunks])
-    return means / np.linalg.norm(means, axis=1, keepdims=True)
+    return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True), np.float32)
 
 
 def tokens_cut(asking: Asking, model: Any, texts: Sequence[str]) -> dict[str, float]:
@@ -136,7 +136,7 @@ def unit_rows(vectors: np.ndarray, model: str, names: Sequence[str]) -> Vectors:
     rows = np.asarray(vectors, np.float32)
     if rows.ndim != 2 or len(rows) != len(names):
         raise ValueError(f"{model}: embeddings of shape {rows.shape} for {len(names)} inputs")
-    bad = [names[i] for i in np.flatnonzero(~np.isfinite(rows).all(axis=1))]
+    bad = [names[int(i)] for i in np.flatnonzero(~np.isfinite(rows).all(axis=1))]
     if bad:
         raise NonFinite(f"{model}: NaN or infinity in {len(bad)} embeddings, first: {bad[:3]}")
     lengths = np.linalg.norm(rows.astype(np.float64), axis=1)
@@ -146,4 +146,4 @@ def unit_rows(vectors: np.ndarray, model: str, names: Sequence[str]) -> Vectors:
             f"{model}: {int(off.sum())} embeddings are not unit vectors, e.g. length "
             f"{lengths[off][0]:.4f}"
         )
-    return (rows / lengths[:, None]).astype(np.float32)
+    return np.asarray(rows / lengths[:, None], np.float32)

@@ -46,7 +46,8 @@ def ask(asking: Asking) -> dict[str, float]:
         return {}
     pool, bearers = retrieval_pool(samples)
     if isinstance(asking.model, PoolScorer):
-        ranked_by_direction, counts = rank_control(asking.model, samples, pool, bearers), {}
+        counts: dict[str, float] = {}
+        ranked_by_direction = rank_control(asking.model, samples, pool, bearers)
     else:
         source, counts = _source(asking, samples, [samples[row].text for row in bearers])
         ranked_by_direction = rank_pairs(pool, source)

@@ -34,10 +34,9 @@ def rank_control(
 
 
 def _as_everybody(outcomes: RetrievalOutcomes, pool: RetrievalPool) -> RetrievalOutcomes:
-    candidates = list(outcomes.candidates)
     if outcomes.direction == "image_to_text":
-        candidates[_UNIQUE] = pool.texts
-        return replace(outcomes, candidates=tuple(candidates))
+        instance, study, text, _ = outcomes.candidates
+        return replace(outcomes, candidates=(instance, study, text, pool.texts))
     repeated = np.ones(len(pool.queries), bool)
     repeated[np.unique(pool.text[pool.queries], return_index=True)[1]] = False
     ranks, tied = outcomes.ranks.copy(), outcomes.tied.copy()
