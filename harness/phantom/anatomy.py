@@ -70,12 +70,18 @@ def build_of(patient: PatientPlan) -> Build:
         depth=(92 if male else 82) + 3 * size + 8 * aging + rng.normal(0, 4),
         tall=(1.0 if male else 0.92) + 0.035 * size + rng.normal(0, 0.02),
         fat=max(4.0, fat),
-        heart=(58 if male else 53) + 2.2 * size + 3 * aging + 3 * patient.habitus + rng.normal(0, 2.2),
+        heart=(58 if male else 53)
+        + 2.2 * size
+        + 3 * aging
+        + 3 * patient.habitus
+        + rng.normal(0, 2.2),
         heart_tilt=between(rng, -0.75, -0.3) - 0.1 * patient.habitus,
         knob=12.5 + 3.0 * aging + rng.normal(0, 1.2),
         mediastinum=25 + 5 * patient.habitus + 2 * aging + rng.normal(0, 1.8),
         domes=(between(rng, -6, 8), between(rng, -18, 0)),
-        breast=0.0 if male else float(np.clip(0.35 + 0.6 * patient.habitus + rng.normal(0, 0.2), 0.1, 1.3)),
+        breast=0.0
+        if male
+        else float(np.clip(0.35 + 0.6 * patient.habitus + rng.normal(0, 0.2), 0.1, 1.3)),
         shoulders=(192 if male else 172) + 6 * size + 12 * patient.habitus,
         bone=(1.0 if male else 0.88) - 0.28 * aging + rng.normal(0, 0.05),
     )
@@ -87,14 +93,19 @@ def wall_at(build: Build, z: np.ndarray, inflation: float = 0.0) -> tuple[np.nda
     t = np.clip((apex - z) / (apex - base), 0, 1)
     rise = np.sqrt(np.maximum(0.0, 1 - (1 - np.minimum(t / 0.62, 1)) ** 2.0))
     width = build.width * (0.33 + 0.67 * rise) * (1 - 0.035 * np.maximum(0, t - 0.75) / 0.25)
-    depth = build.depth * (0.30 + 0.70 * np.sqrt(np.maximum(0.0, 1 - (1 - np.minimum(t / 0.7, 1)) ** 2)))
+    depth = build.depth * (
+        0.30 + 0.70 * np.sqrt(np.maximum(0.0, 1 - (1 - np.minimum(t / 0.7, 1)) ** 2))
+    )
     return width * (1 + 0.03 * inflation), depth * (1 + 0.13 * inflation)
 
 
 def lung(build: Build, side: str, posture: Posture, changes: Changes) -> Loft:
     """The pleural cavity of one side, from apex to the deepest recess; domes and heart cut it later."""
     sign = SIDES[side]
-    apex, base = APEX * build.tall, BASE * build.tall - posture.breath * 0.8 - 10 * changes.inflation
+    apex, base = (
+        APEX * build.tall,
+        BASE * build.tall - posture.breath * 0.8 - 10 * changes.inflation,
+    )
     t = (1 - np.cos(np.linspace(0, np.pi, 41))) / 2
     z = apex + (base - apex) * t
     wide, deep = wall_at(build, z, changes.inflation)
@@ -130,22 +141,30 @@ def abdomen(build: Build, side: str, posture: Posture, changes: Changes) -> Loft
     y = 6 + 10 * (z - base) / (top - base + 1e-6)
     loft = Loft(z, np.full_like(z, sign * wide[0] * 0.44), y, a, b)
     low = column((-400, -399), x=loft.x[0], y=y[0], a=a[0], b=b[0])
-    return Loft(*(np.concatenate([getattr(low, k), getattr(loft, k)]) for k in ("z", "x", "y", "a", "b")))
+    return Loft(
+        *(np.concatenate([getattr(low, k), getattr(loft, k)]) for k in ("z", "x", "y", "a", "b"))
+    )
 
 
 def heart_lofts(build: Build, posture: Posture, changes: Changes) -> list[Loft]:
     """Left ventricle, right heart and the left atrial border; the hull of their spans is the heart."""
-    h = build.heart * changes.heart
+    h = 0.82 * build.heart * changes.heart
     tall = build.heart * changes.heart**0.35  # an enlarged heart grows sideways
-    floor = (dome_height(build, "right", posture, changes) + dome_height(build, "left", posture, changes)) / 2
+    floor = (
+        dome_height(build, "right", posture, changes) + dome_height(build, "left", posture, changes)
+    ) / 2
     z = floor + 18 + 0.26 * tall
     narrow = 1 - 0.16 * changes.inflation
     x = 5 + changes.shift
     lean = (build.heart_tilt, 0.10)
     lean = (build.heart_tilt, -0.30)
-    left = ellipsoid((x + 0.42 * h * narrow, 24, z - 6), (0.92 * h * narrow, 58, 0.80 * tall), lean)
-    right = ellipsoid((x - 0.36 * h * narrow, 24, z + 4), (0.62 * h * narrow, 54, 0.88 * tall), (0.06, -0.30))
-    atrium = ellipsoid((x + 0.20 * h * narrow, 0, z + 0.66 * tall), (0.56 * h, 48, 0.84 * tall), (-0.18, 0.0))
+    left = ellipsoid((x + 0.42 * h * narrow, 24, z - 6), (0.92 * h * narrow, 62, 0.80 * tall), lean)
+    right = ellipsoid(
+        (x - 0.36 * h * narrow, 24, z + 4), (0.62 * h * narrow, 60, 0.88 * tall), (0.06, -0.30)
+    )
+    atrium = ellipsoid(
+        (x + 0.20 * h * narrow, 0, z + 0.66 * tall), (0.56 * h, 48, 0.84 * tall), (-0.18, 0.0)
+    )
     return [left, right, atrium]
 
 
@@ -156,7 +175,17 @@ def vessel_lofts(build: Build, posture: Posture, changes: Changes) -> list[Loft]
     s = changes.shift
     arch = 52 * tall
     top = column(
-        (-330, -130 * tall, -40 * tall, 0, 40 * tall, 70 * tall, 100 * tall, 130 * tall, 170 * tall),
+        (
+            -330,
+            -130 * tall,
+            -40 * tall,
+            0,
+            40 * tall,
+            70 * tall,
+            100 * tall,
+            130 * tall,
+            170 * tall,
+        ),
         x=[0, s + 2, s + 3, s + 1, s - 1, 0.8 * s - 2, 0.5 * s - 1, 0.2 * s, 0],
         y=[-14, -14, -13, -12, -12, -14, -16, -18, -18],
         a=[m - 8, m - 10, m - 8, m - 2, m - 4, m - 7, m - 6, m - 1, m + 3],
@@ -166,7 +195,11 @@ def vessel_lofts(build: Build, posture: Posture, changes: Changes) -> list[Loft]
     trunk = ellipsoid((s + 21, 6, 14 * tall), (18, 30, 34 * tall), (-0.10, 0.0))
     rising = ellipsoid((s - 13, 8, 22 * tall), (20, 30, 48 * tall))
     cava = column(
-        (-30 * tall, 20 * tall, 70 * tall, 95 * tall), x=[s - 20, s - 19, s - 18, s - 16], y=8, a=[12, 13, 12, 9], b=12
+        (-30 * tall, 20 * tall, 70 * tall, 95 * tall),
+        x=[s - 20, s - 19, s - 18, s - 16],
+        y=8,
+        a=[12, 13, 12, 9],
+        b=12,
     )
     lofts = [top, knob, trunk, rising, cava]
     if to_right or to_left:
@@ -213,8 +246,19 @@ def torso(build: Build, posture: Posture, changes: Changes) -> list[Loft]:
         (76 * t, 88 * t, 102 * t, 118 * t, 132 * t, 142 * t, 152 * t, 165 * t, 185 * t, 260 * t),
         x=0,
         y=[-14, -14, -14, -16, -18, -20, -22, -23, -22, -20],
-        a=[0.86 * reach, 0.95 * reach, reach, 0.97 * reach, 0.86 * reach, 0.68 * reach, 0.48 * reach, 66, 60, 58],
-        b=[4, 36, 54, 62, 64, 64, 62, 60, 58, 57],
+        a=[
+            0.86 * reach,
+            0.95 * reach,
+            reach,
+            0.97 * reach,
+            0.86 * reach,
+            0.68 * reach,
+            0.48 * reach,
+            66,
+            60,
+            58,
+        ],
+        b=[4, 44, 64, 74, 77, 77, 74, 70, 66, 64],
     )
     if posture.raised:
         shoulder = replace(shoulder, a=np.minimum(shoulder.a, 0.62 * reach))
@@ -238,7 +282,11 @@ def breasts(build: Build) -> list[Loft]:
     k = build.breast
     return [
         ellipsoid(
-            (sign * 0.56 * build.width, build.depth * 0.86 + build.fat * 0.5, -38 * build.tall - 14 * k),
+            (
+                sign * 0.56 * build.width,
+                build.depth * 0.86 + build.fat * 0.5,
+                -38 * build.tall - 14 * k,
+            ),
             (48 + 20 * k, 26 + 34 * k, 50 + 22 * k),
             (sign * -0.12, -0.45),
         )
@@ -249,7 +297,13 @@ def breasts(build: Build) -> list[Loft]:
 def airways(build: Build, changes: Changes) -> list[Loft]:
     """Trachea and the first of both main bronchi (air)."""
     t, s = build.tall, changes.shift
-    trachea = column((24 * t, 60 * t, 110 * t, 240 * t), x=[2 + s, 1 + 0.8 * s, 0.3 * s, 0], y=[-22, -20, -14, -6], a=8.5, b=9)
+    trachea = column(
+        (24 * t, 60 * t, 110 * t, 240 * t),
+        x=[2 + s, 1 + 0.8 * s, 0.3 * s, 0],
+        y=[-22, -20, -14, -6],
+        a=8.5,
+        b=9,
+    )
     right = column((4 * t, 27 * t), x=[-24 + s, s], y=-20, a=7.5, b=7)
     left = column((8 * t, 27 * t), x=[34 + s, 4 + s], y=-20, a=8.5, b=6)
     return [trachea, right, left]
@@ -262,4 +316,10 @@ def stomach(build: Build, posture: Posture, changes: Changes, fill: float) -> Lo
     t = np.linspace(0, 1, 9)
     cap = np.sqrt(np.maximum(0.0, 1 - t**2))
     width = 20 + 24 * fill
-    return Loft(top - tall + tall * t, np.full_like(t, 0.45 * build.width), np.full_like(t, 5.0), width * cap, 26 * cap)
+    return Loft(
+        top - tall + tall * t,
+        np.full_like(t, 0.45 * build.width),
+        np.full_like(t, 5.0),
+        width * cap,
+        26 * cap,
+    )

@@ -48,7 +48,7 @@ def _enlarge(small: Plane, step: int) -> Plane:
 
 SATURATION = np.float32(0.62)  # the direct beam overflows the detector: no noise beside the body
 
-CENTER = np.float32(0.36)  # of the S curve, on the 0 to 1 range of the processed signal
+CENTER = np.float32(0.34)  # of the S curve, on the 0 to 1 range of the processed signal
 
 
 def through(path: Plane, exposure: Exposure) -> Plane:
@@ -56,9 +56,7 @@ def through(path: Plane, exposure: Exposure) -> Plane:
     return np.exp(np.float32(-exposure.attenuation) * path)
 
 
-def lung_texture(
-    rng: np.random.Generator, camera: Camera, exposure: Exposure
-) -> Plane:
+def lung_texture(rng: np.random.Generator, camera: Camera, exposure: Exposure) -> Plane:
     """A zero-mean, unit-variance field with a power-law spectrum: lung structure below resolution."""
     size = camera.size
     white = rng.standard_normal((size, size), np.float32)
@@ -134,7 +132,7 @@ def store(plane: Plane, shutter: np.ndarray, rendering: Rendering, toe: float) -
         eight = np.round(plane * np.float32(255)).astype(np.uint8)
         eight[shutter] = 0
         return equalize(eight)
-    steep = np.float32(1.5 + 2.5 * toe)
+    steep = np.float32(2.0 + 3.0 * toe)
     ends = 1 / (1 + np.exp(steep * np.array([CENTER, CENTER - 1], np.float32)))
     curve = 1 / (1 + np.exp(-steep * (plane - CENTER)))
     twelve = np.round((curve - ends[0]) / (ends[1] - ends[0]) * np.float32(4095)).astype(np.uint16)

@@ -26,10 +26,19 @@ def _tube(knots: list[tuple[float, float, float]], radius: float, density: float
     return wire(smooth_curve(knots, 60), radius, density, step=0.9)
 
 
-def _to_heart(start: tuple[float, float, float], t: float, end: float) -> list[tuple[float, float, float]]:
+def _to_heart(
+    start: tuple[float, float, float], t: float, end: float
+) -> list[tuple[float, float, float]]:
     """Way of a catheter from below a clavicle through the caval vein to height `end`."""
     sign = np.sign(start[0])
-    return [start, (sign * 62, 42, 94 * t), (sign * 30, 34, 82 * t), (-16, 14, 58 * t), (-21, 10, 30 * t), (-21, 10, end)]
+    return [
+        start,
+        (sign * 62, 42, 94 * t),
+        (sign * 30, 34, 82 * t),
+        (-16, 14, 58 * t),
+        (-21, 10, 30 * t),
+        (-21, 10, end),
+    ]
 
 
 def _port(rng: np.random.Generator, scene: Scene, sign: float) -> list[Cloud]:
@@ -43,7 +52,14 @@ def _port(rng: np.random.Generator, scene: Scene, sign: float) -> list[Cloud]:
 
 
 def _square(x: float, y: float, z: float, half: float) -> np.ndarray:
-    return np.array([(x - half, y, z - half), (x + half, y, z - half), (x + half, y, z + half), (x - half, y, z + half)])
+    return np.array(
+        [
+            (x - half, y, z - half),
+            (x + half, y, z - half),
+            (x + half, y, z + half),
+            (x - half, y, z + half),
+        ]
+    )
 
 
 def _pacemaker(rng: np.random.Generator, scene: Scene, sign: float) -> list[Cloud]:
@@ -78,7 +94,14 @@ def _central_line(rng: np.random.Generator, scene: Scene, sign: float) -> list[C
 def _nasogastric(rng: np.random.Generator, scene: Scene, _: float) -> list[Cloud]:
     t, floor = scene.build.tall, height_at(scene, "left", 0.0)
     end = (between(rng, 30, 70), 20, floor - between(rng, 45, 75))
-    way = [(2, -24, 250), (3, -30, 100 * t), (5, -36, 20 * t), (10, -30, 0.6 * floor), (22, -14, floor - 22), end]
+    way = [
+        (2, -24, 250),
+        (3, -30, 100 * t),
+        (5, -36, 20 * t),
+        (10, -30, 0.6 * floor),
+        (22, -14, floor - 22),
+        end,
+    ]
     return [_tube(way, 1.6, 3.6)]
 
 
@@ -87,8 +110,17 @@ def _chest_drain(rng: np.random.Generator, scene: Scene, sign: float) -> list[Cl
     side = "left" if sign > 0 else "right"
     wide = b.width * 0.98
     entry = height_at(scene, side, between(rng, 0.10, 0.3))
-    tip = (sign * between(rng, 40, 66), between(rng, -60, 30), height_at(scene, side, between(rng, 0.72, 0.9)))
-    way = [(sign * (wide + 50), 10, entry - 50), (sign * (wide + 4), 0, entry), (sign * wide * 0.86, -20, entry + 34), tip]
+    tip = (
+        sign * between(rng, 40, 66),
+        between(rng, -60, 30),
+        height_at(scene, side, between(rng, 0.72, 0.9)),
+    )
+    way = [
+        (sign * (wide + 50), 10, entry - 50),
+        (sign * (wide + 4), 0, entry),
+        (sign * wide * 0.86, -20, entry + 34),
+        tip,
+    ]
     return [_tube(way, 2.2, 2.4), _tube(way, 0.8, 9.0)]
 
 
@@ -126,7 +158,9 @@ def parse_device(text: str) -> tuple[str, float]:
     if last not in ("left", "right"):
         name, last = text, "left"
     if name not in DEVICES:
-        raise ValueError(f"device {text!r}: expected one of {sorted(DEVICES)}, with a side where it has one")
+        raise ValueError(
+            f"device {text!r}: expected one of {sorted(DEVICES)}, with a side where it has one"
+        )
     return name, 1.0 if last == "left" else -1.0
 
 
@@ -140,7 +174,12 @@ def _electrodes(plan: StudyPlan, scene: Scene) -> list[Cloud]:
         x, z = between(rng, -105, 105), between(rng, -60, 90)
         y = _front(scene.build, x, z) + 8
         away = float(np.sign(x) or 1)
-        way = [(x, y, z), (x + 22 * away, y, z - 24), (x + 34 * away, y, z - 90), (x + between(rng, -30, 60) * away, y, -250)]
+        way = [
+            (x, y, z),
+            (x + 22 * away, y, z - 24),
+            (x + 34 * away, y, z - 90),
+            (x + between(rng, -30, 60) * away, y, -250),
+        ]
         clouds += [plate(_square(x, y, z, 3.6), 22.0, step=1.2), _tube(way, 0.8, 5.0)]
     return clouds
 

@@ -22,7 +22,11 @@ def changes_of(findings: tuple[FindingPlan, ...]) -> Changes:
     changes = Changes()
     for one in findings:
         if one.name == "cardiomegaly":
-            changes = replace(changes, heart=by_size(one, 1.0, 1.0, 1.0) ** 0.5 * {"small": 1.17, "moderate": 1.30, "large": 1.46}[one.size])
+            changes = replace(
+                changes,
+                heart=by_size(one, 1.0, 1.0, 1.0) ** 0.5
+                * {"small": 1.17, "moderate": 1.30, "large": 1.46}[one.size],
+            )
         elif one.name == "mediastinal_widening":
             wider = by_size(one, 9, 15, 23) * (0.8 + 0.4 * one.severity)
             tilt = stream(one.seed, "mediastinum").uniform(0.7, 1.3)
@@ -33,7 +37,7 @@ def changes_of(findings: tuple[FindingPlan, ...]) -> Changes:
 
 
 def _strength(finding: FindingPlan) -> np.float32:
-    return np.float32(by_size(finding, 0.55, 0.8, 1.1) * (0.6 + 0.8 * finding.severity))
+    return np.float32(by_size(finding, 0.5, 0.75, 1.0) * (0.4 + 0.9 * finding.severity))
 
 
 def edema(finding: FindingPlan, setting: Setting) -> Plane:
@@ -52,7 +56,7 @@ def edema(finding: FindingPlan, setting: Setting) -> Plane:
         haze = air * (1 - np.exp(np.float32(-0.16) * wings / (air + 5)))
         fuzz = np.maximum(np.float32(0.2), 1 + 0.5 * mottle(finding, camera, 4.0))
         thick = 0.8 * paths.vessels[side] * np.minimum(1, wings / 30)
-        total = total + strength * TISSUE * (1.15 * haze * fuzz + thick) + strength * 0.035 * air
+        total = total + strength * TISSUE * (0.8 * haze * fuzz + thick) + strength * 0.035 * air
     return total
 
 

@@ -10,7 +10,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.phantom.anatomy import build_of
-from harness.phantom.detector import add_noise, expose, lung_texture, process, store, without as unseen
+from harness.phantom.detector import (
+    add_noise,
+    expose,
+    lung_texture,
+    process,
+    store,
+)
+from harness.phantom.detector import (
+    without as unseen,
+)
 from harness.phantom.devices import devices_path
 from harness.phantom.diffuse import DIFFUSE, SHAPES, changes_of
 from harness.phantom.findings import FOCAL, Setting
@@ -18,7 +27,7 @@ from harness.phantom.markers import markers_path, shutter_of
 from harness.phantom.plan import DrawnFinding, Film, FindingPlan, StudyPlan, View
 from harness.phantom.pleura import PLEURA
 from harness.phantom.project import Scene, paths_of, soft_of
-from harness.phantom.solids import Camera, Plane
+from harness.phantom.solids import Plane
 from harness.phantom.streams import stream
 from harness.phantom.technique import Exposure, camera_of, exposure_of, gas_of, posture_of
 from harness.phantom.truth import drawn
@@ -64,7 +73,9 @@ def mirrored(film: Film) -> Film:
 
     Meant for films of lung-only findings without markers; the heart ends up on the other side.
     """
-    return replace(film, pixels=film.pixels[:, ::-1].copy(), findings=tuple(map(_mirror, film.findings)))
+    return replace(
+        film, pixels=film.pixels[:, ::-1].copy(), findings=tuple(map(_mirror, film.findings))
+    )
 
 
 def _mirror(one: DrawnFinding) -> DrawnFinding:

@@ -64,7 +64,7 @@ def consolidation(finding: FindingPlan, setting: Setting) -> Plane:
             center = middle + rng.normal(0, 0.62, 3) * reach * [1, 0.8, 0.9]
             sigma = reach * rng.uniform(0.35, 0.65, 3)
             cluster = cluster + blob(center, tuple(sigma), setting.camera)
-        density = np.float32(0.45 + 0.75 * finding.severity)
+        density = np.float32(0.13 + 0.80 * finding.severity)
         total = total + _airspace(setting, side, density * cluster, finding)
     return total
 
@@ -80,7 +80,9 @@ def nodule(finding: FindingPlan, setting: Setting) -> Plane:
     for index, (_, middle) in enumerate(foci(setting.scene, finding)):
         rng = stream(finding.seed, "shape", index)
         radius = by_size(finding, 5.5, 8.0, 12.0) * rng.uniform(0.9, 1.12, 3)
-        total = total + _solid(setting, middle, radius, (0.6 + 0.4 * finding.severity) * (1 - LUNG))
+        total = total + _solid(
+            setting, middle, radius, (0.36 + 0.5 * finding.severity) * (1 - LUNG)
+        )
     return gaussian_filter(total, 0.8 / setting.camera.pitch)
 
 
@@ -91,10 +93,17 @@ def mass(finding: FindingPlan, setting: Setting) -> Plane:
         rng = stream(finding.seed, "shape", index)
         radius = by_size(finding, 14, 21, 31)
         parts = [
-            _solid(setting, middle + rng.normal(0, 0.27, 3) * radius, radius * rng.uniform(0.6, 0.85, 3), 1.0)
+            _solid(
+                setting,
+                middle + rng.normal(0, 0.27, 3) * radius,
+                radius * rng.uniform(0.6, 0.85, 3),
+                1.0,
+            )
             for _ in range(4)
         ]
-        total = total + np.maximum.reduce(parts) * TISSUE * np.float32(0.62 + 0.38 * finding.severity)
+        total = total + np.maximum.reduce(parts) * TISSUE * np.float32(
+            0.34 + 0.46 * finding.severity
+        )
     return gaussian_filter(total, 1.4 / setting.camera.pitch)
 
 
@@ -103,7 +112,7 @@ def calcified_granuloma(finding: FindingPlan, setting: Setting) -> Plane:
     total = np.float32(0)
     for _, middle in foci(setting.scene, finding):
         radius = by_size(finding, 2.6, 3.8, 5.2)
-        total = total + _solid(setting, middle, np.full(3, radius), 1.6 + 1.6 * finding.severity)
+        total = total + _solid(setting, middle, np.full(3, radius), 1.3 + 1.7 * finding.severity)
     return gaussian_filter(total, 0.5 / setting.camera.pitch)
 
 
@@ -117,9 +126,15 @@ def hilar_enlargement(finding: FindingPlan, setting: Setting) -> Plane:
         parts = []
         for drop in (0.9, 0.0, -1.0):
             center = hilum(setting.scene.build, side) + radius * np.array([0.55 * out, 0, drop])
-            parts.append(_solid(setting, center + rng.normal(0, 2.5, 3), radius * rng.uniform(0.75, 1.1, 3), 1.0))
+            parts.append(
+                _solid(
+                    setting, center + rng.normal(0, 2.5, 3), radius * rng.uniform(0.75, 1.1, 3), 1.0
+                )
+            )
         inside = np.minimum(1, setting.paths.air[side] / 12)
-        total = total + np.maximum.reduce(parts) * inside * TISSUE * np.float32(0.6 + 0.5 * finding.severity)
+        total = total + np.maximum.reduce(parts) * inside * TISSUE * np.float32(
+            0.3 + 0.6 * finding.severity
+        )
     return gaussian_filter(total, 1.6 / setting.camera.pitch)
 
 
@@ -130,15 +145,20 @@ def atelectasis(finding: FindingPlan, setting: Setting) -> Plane:
         rng = stream(finding.seed, "plates", index)
         long = by_size(finding, 24, 33, 42)
         cluster = np.float32(0)
+        lean = rng.uniform(-0.4, 0.4)
         for _ in range({"small": 1, "moderate": 2, "large": 3}[finding.size]):
-            center = middle + rng.normal(0, 1, 3) * [5, 6, 10]
-            tilt = rng.uniform(-0.45, 0.45)
+            center = middle + rng.normal(0, 1, 3) * [5, 6, 11]
+            tilt = lean + rng.normal(0, 0.08)
             for step in np.linspace(-1, 1, 9):
                 spot = center + step * long * 0.8 * np.array([np.cos(tilt), 0, np.sin(tilt)])
                 cluster = cluster + blob(spot, (long * 0.13, 20, 2.4), setting.camera)
         if finding.size != "small":
-            cluster = cluster + 0.5 * blob(middle + [0, -6, -6], (0.5 * long, 18, 0.3 * long), setting.camera)
-        total = total + _airspace(setting, side, np.float32(0.4 + 0.6 * finding.severity) * cluster, finding)
+            cluster = cluster + 0.5 * blob(
+                middle + [0, -6, -6], (0.5 * long, 18, 0.3 * long), setting.camera
+            )
+        total = total + _airspace(
+            setting, side, np.float32(0.14 + 0.6 * finding.severity) * cluster, finding
+        )
     return total
 
 

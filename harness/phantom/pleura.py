@@ -30,7 +30,7 @@ def pleural_effusion(finding: FindingPlan, setting: Setting) -> Plane:
         floor = BASE * scene.build.tall - 0.8 * scene.posture.breath
         dome = dome_height(scene.build, side, scene.posture, scene.changes)
         level = {
-            "small": floor + between(rng, 16, 32),
+            "small": floor + between(rng, 10, 30),
             "moderate": dome + between(rng, 2, 28),
             "large": dome + between(rng, 55, 105),
         }[finding.size] + 10 * (finding.severity - 0.5)
@@ -38,7 +38,8 @@ def pleural_effusion(finding: FindingPlan, setting: Setting) -> Plane:
         q = np.cbrt(np.maximum(0, (camera.rows / np.float32(1.06) - level) / rise + 0.12))
         t = np.minimum(np.float32(0.999), np.square(setting.paths.lungs[side].across))
         dry = np.sqrt(np.clip((q.astype(np.float32) - t) / (1 - t), 0, 1))
-        total = total + TISSUE * setting.paths.air[side] * (1 - dry)
+        density = TISSUE * np.float32(0.55 + 0.45 * finding.severity)
+        total = total + density * setting.paths.air[side] * (1 - dry)
     return gaussian_filter(total, 1.2 / camera.pitch)
 
 
@@ -71,8 +72,12 @@ def pneumothorax(finding: FindingPlan, setting: Setting) -> Plane:
         empty = paths.air[side] * (1 - part)
         line = 2 * np.maximum(0, inner.half - skin.half) * free
         collapse = np.float32((0.10 + 0.12 * finding.severity) * np.clip((gap - 22) / 32, 0, 1))
-        total = total - np.float32(0.6 * LUNG) * empty
-        total = total + collapse * paths.air[side] * part + np.float32(1.3) * np.minimum(line, 16)
+        total = total - np.float32((0.35 + 0.4 * finding.severity) * LUNG) * empty
+        total = (
+            total
+            + collapse * paths.air[side] * part
+            + np.float32(0.6 + 0.9 * finding.severity) * np.minimum(line, 16)
+        )
         total = total - TISSUE * paths.vessels[side] * (part < 0.02)
     return gaussian_filter(total, 0.4 / camera.pitch)
 
@@ -80,19 +85,24 @@ def pneumothorax(finding: FindingPlan, setting: Setting) -> Plane:
 def pleural_thickening(finding: FindingPlan, setting: Setting) -> Plane:
     """A rind of 4 to 12 mm between lung and wall, at the apex or along the side."""
     scene, camera, paths = setting.scene, setting.camera, setting.paths
-    low, high = {"apical": (0.72, 1.05), "upper": (0.55, 1.05), "mid": (0.3, 0.65), "lower": (-0.2, 0.3), "basal": (-0.3, 0.2)}.get(
-        finding.zone, (0.15, 0.62)
-    )
+    low, high = {
+        "apical": (0.72, 1.05),
+        "upper": (0.55, 1.05),
+        "mid": (0.3, 0.65),
+        "lower": (-0.2, 0.3),
+        "basal": (-0.3, 0.2),
+    }.get(finding.zone, (0.15, 0.62))
     total = np.float32(0)
     for side in sides_of(finding):
         outer = lung(scene.build, side, scene.posture, scene.changes)
-        depth = by_size(finding, 5.0, 8.0, 12.0) * (0.8 + 0.4 * finding.severity)
+        depth = by_size(finding, 4.5, 7.5, 11.0)
         part = lung_height(scene, side, outer.z)
         window = np.clip((part - low) / 0.08, 0, 1) * np.clip((high - part) / 0.08, 0, 1)
         apex = depth * (1.1 if finding.zone in ("apical", "upper") else 0.0)
         inner = span(_shrunk(outer, side, depth * window, apex=apex, deep=0.0), camera)
         rind = np.maximum(0, paths.lungs[side].half - inner.half)
-        total = total + TISSUE * np.minimum(2 * rind, paths.air[side])
+        density = TISSUE * np.float32(0.3 + 0.6 * finding.severity)
+        total = total + density * np.minimum(2 * rind, paths.air[side])
     return gaussian_filter(total, 1.0 / camera.pitch)
 
 
@@ -119,7 +129,9 @@ def rib_fracture(finding: FindingPlan, setting: Setting) -> Plane:
     for index in range(max(finding.count, len(sides))):
         side = sides[index % len(sides)]
         rng = stream(finding.seed, "break", side)
-        number = int(np.clip(round(10.5 - 7.5 * between(rng, low, high)) + index // len(sides), 3, 10))
+        number = int(
+            np.clip(round(10.5 - 7.5 * between(rng, low, high)) + index // len(sides), 3, 10)
+        )
         step = by_size(finding, 6, 9, 12) * (0.7 + 0.6 * finding.severity)
         place = int(side == "left"), number - 1
         one = Ribs(ribs.line[place], ribs.outward[place], ribs.turn[place])

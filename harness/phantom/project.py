@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float
 
 from harness.phantom.anatomy import (
     SIDES,
@@ -24,7 +23,18 @@ from harness.phantom.anatomy import (
 )
 from harness.phantom.plan import PatientPlan
 from harness.phantom.skeleton import shoulder_bones, trunk_bones
-from harness.phantom.solids import Camera, Cloud, Plane, Span, clip, hull, join, overlap, span, splat
+from harness.phantom.solids import (
+    Camera,
+    Cloud,
+    Plane,
+    Span,
+    clip,
+    hull,
+    join,
+    overlap,
+    span,
+    splat,
+)
 from harness.phantom.vessels import lung_vessels
 
 LUNG = 0.27  # density of aerated lung relative to water
@@ -99,8 +109,11 @@ def _outside(scene: Scene, camera: Camera) -> Plane:
 
 def _gas(scene: Scene, camera: Camera) -> Plane:
     tubes = [2 * span(one, camera).half for one in airways(scene.build, scene.changes)]
+    air = np.maximum.reduce(tubes)
+    if scene.gas <= 0:
+        return air
     bubble = span(stomach(scene.build, scene.posture, scene.changes, scene.gas), camera)
-    return np.maximum.reduce(tubes) + np.float32(1.3) * bubble.half
+    return air + np.float32(1.1) * bubble.half
 
 
 def solids_of(scene: Scene, camera: Camera) -> tuple[Span, Span, dict[str, Span]]:

@@ -5,8 +5,8 @@ import numpy as np
 from harness.boxes import Boxes, no_boxes
 from harness.phantom.streams import stream
 
-JITTER = 0.085  # standard deviation of an edge, as a part of the box's side
-FLOOR = 0.009  # and of the image
+JITTER = 0.052  # standard deviation of an edge, as a part of the box's side
+FLOOR = 0.003  # and of the image
 MERGE = 0.35  # chance that two near boxes are drawn as one
 SPLIT = 0.10  # chance that a long box is drawn as two
 MISS = 0.10  # chance that one of several boxes is not drawn
@@ -22,7 +22,9 @@ def _merge(boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
             (np.maximum(last[:2], box[:2]) - np.minimum(last[2:], box[2:]) < NEAR).all()
         )
         if near and rng.random() < MERGE:
-            kept[-1] = np.concatenate([np.minimum(last[:2], box[:2]), np.maximum(last[2:], box[2:])])
+            kept[-1] = np.concatenate(
+                [np.minimum(last[:2], box[:2]), np.maximum(last[2:], box[2:])]
+            )
         else:
             kept.append(box)
     return np.stack(kept)
@@ -41,8 +43,12 @@ def _split(box: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
 
 def _jitter(box: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     sides = np.tile(box[2:] - box[:2], 2)
-    grow = rng.normal(0.015, 0.04)
-    moved = box + rng.normal(0, 1, 4) * (JITTER * sides + FLOOR) + np.array([-1, -1, 1, 1]) * grow * sides
+    grow = rng.normal(0.01, 0.025)
+    moved = (
+        box
+        + rng.normal(0, 1, 4) * (JITTER * sides + FLOOR)
+        + np.array([-1, -1, 1, 1]) * grow * sides
+    )
     low, high = np.minimum(moved[:2], moved[2:]), np.maximum(moved[:2], moved[2:])
     middle, half = (low + high) / 2, np.maximum((high - low) / 2, 0.005)
     return np.clip(np.concatenate([middle - half, middle + half]), 0, 1)

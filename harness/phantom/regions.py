@@ -62,7 +62,9 @@ def _hila(setting: Setting) -> list[np.ndarray]:
         root = hilum(setting.scene.build, side)[None]
         column, row = setting.camera.to_pixels(root)
         reach = 30 / setting.camera.pitch
-        boxes.append(np.array([column[0] - reach, row[0] - reach, column[0] + reach, row[0] + reach]))
+        boxes.append(
+            np.array([column[0] - reach, row[0] - reach, column[0] + reach, row[0] + reach])
+        )
     return boxes
 
 

@@ -47,7 +47,9 @@ def in_zone(scene: Scene, side: str, zone: str, points: np.ndarray) -> np.ndarra
     part = lung_height(scene, side, points[:, 2])
     good = (part > low) & (part < high)
     if zone == "perihilar":
-        good &= np.linalg.norm((points - hilum(scene.build, side)) * [1, 0.7, 1], axis=1) < NEAR_HILUM
+        good &= (
+            np.linalg.norm((points - hilum(scene.build, side)) * [1, 0.7, 1], axis=1) < NEAR_HILUM
+        )
     if zone == "retrocardiac":
         left = heart_lofts(scene.build, scene.posture, scene.changes)[0]
         edge = np.abs(left.x.mean()) + 0.6 * left.a.max()
@@ -73,4 +75,7 @@ def foci(scene: Scene, finding: FindingPlan) -> list[tuple[str, np.ndarray]]:
     """Side and middle of every focus; foci of a two-sided finding alternate."""
     sides = sides_of(finding)
     count = max(finding.count, len(sides))
-    return [(sides[i % len(sides)], site(scene, finding, sides[i % len(sides)], i)) for i in range(count)]
+    return [
+        (sides[i % len(sides)], site(scene, finding, sides[i % len(sides)], i))
+        for i in range(count)
+    ]

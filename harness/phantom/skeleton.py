@@ -64,18 +64,26 @@ def rib_cloud(ribs: Ribs, build: Build, detail: int = 1) -> Cloud:
 def _vertebra(detail: int) -> Cloud:
     """One vertebra of unit build: body 14 mm half wide and 9 mm half high, arch and processes behind."""
     step = 1.8 / detail
-    angle, rise = np.meshgrid(np.linspace(0, 2 * np.pi, int(90 / step)), np.linspace(-9, 9, int(18 / step)))
+    angle, rise = np.meshgrid(
+        np.linspace(0, 2 * np.pi, int(90 / step)), np.linspace(-9, 9, int(18 / step))
+    )
     angle, rise = angle.ravel(), rise.ravel()
     waist = 14 * (1 - 0.10 * (1 - (rise / 9) ** 2))
     wall = np.stack([waist * np.cos(angle), waist * np.sin(angle), rise], axis=1)
     area = 2 * np.pi * 14 * 18
-    clouds = [Cloud(wall.astype(np.float32), np.full(len(wall), 1.1 * area / len(wall), np.float32))]
+    clouds = [
+        Cloud(wall.astype(np.float32), np.full(len(wall), 1.1 * area / len(wall), np.float32))
+    ]
     for end in (-9, 9):
         corners = np.array([(-12.5, -12, end), (12.5, -12, end), (12.5, 12, end), (-12.5, 12, end)])
         clouds.append(plate(corners, 1.0, step=step))
     for sign in (-1.0, 1.0):
         clouds.append(shell_of(np.array([sign * 10, -18, 2]), (3.5, 5, 5.5), 1.5, step=step))
-        corners = np.array([(12, -24, 3), (31, -28, 5), (31, -28, -1), (12, -24, -5)]) * [sign, 1, 1]
+        corners = np.array([(12, -24, 3), (31, -28, 5), (31, -28, -1), (12, -24, -5)]) * [
+            sign,
+            1,
+            1,
+        ]
         clouds.append(plate(corners, 2.2, step=step))
     return join([*clouds, shell_of(np.array([0, -42, -12]), (3, 9, 7), 1.6, step=step)])
 
@@ -89,7 +97,7 @@ def _spine(build: Build, detail: int) -> Cloud:
     scale = np.stack([wide, np.ones_like(wide), high], axis=1)
     at = np.stack([np.zeros_like(z), spine_depth(z), z], axis=1)
     points = one.points[None] * scale[:, None] + at[:, None]
-    mass = one.mass[None] * (wide * high * build.bone)[:, None]
+    mass = one.mass[None] * (0.75 * wide * high * build.bone)[:, None]
     return Cloud(points.reshape(-1, 3).astype(np.float32), mass.ravel().astype(np.float32))
 
 
@@ -100,7 +108,13 @@ def trunk_bones(patient: PatientPlan, build: Build, detail: int = 1) -> Cloud:
     top, low = (deep[0] + 2, 76 * t), (deep[1] + 2, -60 * t)
     sternum = np.array([(-18, *top), (18, *top), (13, *low), (-13, *low)])
     breastbone = plate(sternum, 3.0 * build.bone, rim=3.0 * build.bone, step=2.4 / detail)
-    return join([rib_cloud(all_ribs(patient, build, detail), build, detail), _spine(build, detail), breastbone])
+    return join(
+        [
+            rib_cloud(all_ribs(patient, build, detail), build, detail),
+            _spine(build, detail),
+            breastbone,
+        ]
+    )
 
 
 def _girdle(build: Build, side: str, lift: float, *, posture: Posture, detail: int) -> list[Cloud]:
@@ -115,7 +129,14 @@ def _girdle(build: Build, side: str, lift: float, *, posture: Posture, detail: i
         (sign * 0.97 * reach, -12, (112 + lift) * t),
     ]
     upward = np.tile([0.0, 0.0, 1.0], (n, 1))
-    clavicle = hollow(smooth_curve(knots, n), upward, radii=(5.4, 5.4), shell=2.0 * bone, core=0.3 * bone, around=12 * detail)
+    clavicle = hollow(
+        smooth_curve(knots, n),
+        upward,
+        radii=(5.4, 5.4),
+        shell=2.0 * bone,
+        core=0.3 * bone,
+        around=12 * detail,
+    )
     out = 30 * (1 - posture.scapula)
     blade = np.array(
         [
@@ -125,11 +146,30 @@ def _girdle(build: Build, side: str, lift: float, *, posture: Posture, detail: i
             (sign * (98 + out * 1.3), -100, -30 * t),
         ]
     )
-    ridge = smooth_curve([(sign * (86 + out), -98, 78 * t), (sign * 0.85 * reach, -66, 98 * t), (sign * reach, -26, 113 * t)], n)
-    head = shell_of(np.array([sign * (reach + 10), -20, 88 * t]), (21, 21, 22), 1.7 * bone, step=2.4 / detail)
-    elbow = (sign * (reach - 30), 130, 250) if posture.raised else (sign * (reach + 20 + posture.arms), -16, -200)
+    ridge = smooth_curve(
+        [
+            (sign * (86 + out), -98, 78 * t),
+            (sign * 0.85 * reach, -66, 98 * t),
+            (sign * reach, -26, 113 * t),
+        ],
+        n,
+    )
+    head = shell_of(
+        np.array([sign * (reach + 10), -20, 88 * t]), (21, 21, 22), 1.7 * bone, step=2.4 / detail
+    )
+    elbow = (
+        (sign * (reach - 30), 130, 250)
+        if posture.raised
+        else (sign * (reach + 20 + posture.arms), -16, -200)
+    )
     shaft = np.linspace((sign * (reach + 20), -18, 74 * t), elbow, n)
-    arm = hollow(shaft, np.tile([1.0, 0.0, 0.0], (n, 1)), radii=(11, 11), shell=3.2 * bone, around=24 * detail)
+    arm = hollow(
+        shaft,
+        np.tile([1.0, 0.0, 0.0], (n, 1)),
+        radii=(11, 11),
+        shell=3.2 * bone,
+        around=24 * detail,
+    )
     spine = hollow(ridge, upward, radii=(5, 4), shell=1.4 * bone, around=8 * detail)
     return [clavicle, plate(blade, 1.6 * bone, rim=4.0 * bone, step=2.2 / detail), spine, head, arm]
 

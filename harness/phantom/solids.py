@@ -39,13 +39,13 @@ class Camera:
 
     @cached_property
     def columns(self) -> Plane:
-        """u of each column in mm at the detector, (1, size)."""
+        """U of each column in mm at the detector, (1, size)."""
         steps = (np.arange(self.size, dtype=np.float32) + 0.5) * self.pitch - self.field / 2
         return (steps + self.shift_u)[None, :]
 
     @cached_property
     def rows(self) -> Plane:
-        """z of each row in mm at the detector, (size, 1), from the top."""
+        """Z of each row in mm at the detector, (size, 1), from the top."""
         return -(self.columns - self.shift_u).T + self.shift_z
 
     def magnify(self, v: np.ndarray | float) -> np.ndarray | float:
@@ -146,7 +146,11 @@ def span(loft: Loft, camera: Camera) -> Span:
         fall = np.square(fall)
     half = np.sqrt(np.maximum(np.float32(0), 1 - fall)) * length
     window = rows, columns
-    return Span(_placed(depth + tilt * t, window, camera), _placed(half, window, camera), _placed(t, window, camera))
+    return Span(
+        _placed(depth + tilt * t, window, camera),
+        _placed(half, window, camera),
+        _placed(t, window, camera),
+    )
 
 
 def _range(mask: np.ndarray) -> slice:

@@ -57,7 +57,7 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
         "blur": (0.75, 1.05),
         "texture": (0.13, 0.17),
         "coarse": (1.35, 1.6),
-        "flatten": (0.14, 0.27),
+        "flatten": (0.18, 0.28),
         "sharpen": (0.10, 0.25),
         "toe": (0.45, 0.9),
     },
@@ -78,7 +78,9 @@ def posture_of(plan: StudyPlan, view: View) -> Posture:
     """Breath and limbs of one film: portable films are taken sitting or lying, less breathed in."""
     rng = stream(plan.seed, "posture", view)
     if view == "AP":
-        return Posture(between(rng, -26, -4), between(rng, 0, 24), between(rng, 0.5, 1), between(rng, 4, 16))
+        return Posture(
+            between(rng, -26, -4), between(rng, 0, 24), between(rng, 0.5, 1), between(rng, 4, 16)
+        )
     return Posture(
         breath=between(rng, -10, 10),
         arms=between(rng, 30, 70),
@@ -90,20 +92,22 @@ def posture_of(plan: StudyPlan, view: View) -> Posture:
 
 def gas_of(plan: StudyPlan) -> float:
     """Fill of the stomach bubble, 0..1."""
-    return between(stream(plan.seed, "gas"), 0.0, 1.0)
+    return max(0.0, between(stream(plan.seed, "gas"), -0.6, 1.0))
 
 
 def camera_of(plan: StudyPlan, view: View, build: Build, size: int) -> Camera:
     """Place of source and detector for one film; the field is collimated to the body."""
     rng = stream(plan.seed, "camera", view)
-    turn = float(np.clip(rng.normal(0, 0.06 if view == "AP" else 0.035), -0.16, 0.16))
-    margin = between(rng, 16, 52)
-    shift = (between(rng, -9, 9), between(rng, -8, 10))
+    turn = float(np.clip(rng.normal(0, 0.07 if view == "AP" else 0.045), -0.17, 0.17))
+    margin = between(rng, 4, 84)
+    shift = (between(rng, -13, 13), between(rng, -11, 12))
     habitus = 1.04 if plan.rendering == "padchest" else 1.0
     height = 2 * (150 * build.tall + 0.30 * margin)
     across = 2 * (build.width + 13 + 0.3 * build.fat + 0.35 * margin)
     if view == "LATERAL":
-        return Camera(size, 1.14 * height, np.pi / 2 + turn, 1, 1800.0, 190.0, shift[0], -8 + shift[1])
+        return Camera(
+            size, 1.14 * height, np.pi / 2 + turn, 1, 1800.0, 190.0, shift[0], -8 + shift[1]
+        )
     field = max(height, across) * (1.09 if view == "PA" else 1.13) * habitus
     if view == "AP":
         return Camera(size, field, turn, -1, 1150.0, 150.0, shift[0], -2 + shift[1])

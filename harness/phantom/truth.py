@@ -14,7 +14,7 @@ VISIBLE = 3.0  # k: a pixel shows a focal finding where the film changes by more
 SUBTLE = 7.0  # a visible finding whose peak contrast over noise is below this is subtle
 DIFFUSE_VISIBLE = 1.0  # mean contrast over noise that a diffuse finding needs
 DIFFUSE_SUBTLE = 1.8
-LEAST_AREA = 26.0  # mm^2 of changed film that an eye can find
+LEAST_AREA = 12.0  # mm^2 of changed film that an eye can find
 READ_SCALE = 1.2  # mm: the blur under which the change is judged
 NEAR = 6.0  # mm: parts closer than this are one focus
 HEART_LIMIT = {"PA": 0.50, "AP": 0.55}  # cardiothoracic ratio above which the heart is large
@@ -29,7 +29,9 @@ def _merge_near(boxes: list[np.ndarray], gap: float) -> list[np.ndarray]:
         for index, other in enumerate(merged):
             if (np.maximum(box[:2], other[:2]) - np.minimum(box[2:], other[2:]) < gap).all():
                 rest = merged[:index] + merged[index + 1 :]
-                both = np.concatenate([np.minimum(box[:2], other[:2]), np.maximum(box[2:], other[2:])])
+                both = np.concatenate(
+                    [np.minimum(box[:2], other[:2]), np.maximum(box[2:], other[2:])]
+                )
                 return _merge_near([*rest, both, *boxes[len(merged) + 1 :]], gap)
         merged.append(box)
     return merged
@@ -47,7 +49,9 @@ def boxes_of(mask: np.ndarray, pitch: float) -> list[np.ndarray]:
         if counts[part] * pitch**2 < LEAST_AREA:
             continue
         rows, columns = np.nonzero(parts == part)
-        found.append(np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], np.float64))
+        found.append(
+            np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], np.float64)
+        )
     return _merge_near(found, NEAR / pitch)
 
 
@@ -84,7 +88,9 @@ def _diffuse(change: Plane, sigma: Plane, setting: Setting) -> tuple[float, Boxe
     return best, _as_boxes(boxes, size), best < DIFFUSE_SUBTLE
 
 
-def _cardiomegaly(change: Plane, sigma: Plane, setting: Setting, view: View) -> tuple[float, Boxes, bool]:
+def _cardiomegaly(
+    change: Plane, sigma: Plane, setting: Setting, view: View
+) -> tuple[float, Boxes, bool]:
     """The hull of the heart's silhouette, visible where the cardiothoracic ratio exceeds its limit."""
     contrast, _, _ = _focal(change, sigma, setting)
     if view == "LATERAL":

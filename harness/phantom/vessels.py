@@ -14,7 +14,9 @@ TWIG_RADIUS = 0.78  # mm
 def hilum(build: Build, side: str) -> np.ndarray:
     """Where the vessels enter the lung, mm; the left hilum stands higher."""
     sign = SIDES[side]
-    return np.array([sign * (build.mediastinum + 11), -6.0, (2.0 if side == "right" else 13.0) * build.tall])
+    return np.array(
+        [sign * (build.mediastinum + 11), -6.0, (2.0 if side == "right" else 13.0) * build.tall]
+    )
 
 
 def inside(loft: Loft, points: np.ndarray, margin: float = 0.0) -> np.ndarray:
@@ -43,9 +45,15 @@ def _parents(nodes: np.ndarray) -> np.ndarray:
     """For nodes sorted by distance from the root (node 0), the best earlier node to grow from."""
     reach = np.linalg.norm(nodes - nodes[0], axis=1).astype(np.float32)
     square = (nodes**2).sum(1)
-    gap = np.sqrt(np.maximum(0, square[:, None] + square[None] - 2 * nodes @ nodes.T)).astype(np.float32)
+    gap = np.sqrt(np.maximum(0, square[:, None] + square[None] - 2 * nodes @ nodes.T)).astype(
+        np.float32
+    )
     # a short branch is cheap, but growing sideways or back toward the root is not
-    cost = gap + 0.72 * reach[None, :] + np.where(reach[None, :] >= reach[:, None] - 1e-3, np.float32(1e6), 0)
+    cost = (
+        gap
+        + 0.72 * reach[None, :]
+        + np.where(reach[None, :] >= reach[:, None] - 1e-3, np.float32(1e6), 0)
+    )
     cost[:, 0] += 6
     return cost.argmin(axis=1)
 
@@ -64,7 +72,9 @@ def _limbs(nodes: np.ndarray, parents: np.ndarray, radii: np.ndarray) -> tuple[C
     a, c = nodes[parents[child]], nodes[child]
     before = nodes[parents[parents[child]]]
     bend = a + (a - before) * 0.25
-    middle = np.where((parents[child] > 0)[:, None], (bend + c) / 2 * 0.45 + (a + c) / 2 * 0.55, (a + c) / 2)
+    middle = np.where(
+        (parents[child] > 0)[:, None], (bend + c) / 2 * 0.45 + (a + c) / 2 * 0.55, (a + c) / 2
+    )
     length = np.linalg.norm(c - a, axis=1)
     count = np.clip((length / 1.1).astype(int), 3, 60)
     owner = np.repeat(np.arange(len(child)), count)
@@ -87,9 +97,13 @@ def lung_vessels(patient: PatientPlan, build: Build) -> dict[str, Cloud]:
         nodes = np.concatenate([root[None], ends])
         parents = _parents(nodes)
         cloud, r = _limbs(nodes, parents, _radii(parents))
-        many = np.clip((r / 0.8).astype(int) + 1, 1, 8)  # points of a section, so that trunks are solid
+        many = np.clip(
+            (r / 0.8).astype(int) + 1, 1, 8
+        )  # points of a section, so that trunks are solid
         owner = np.repeat(np.arange(len(r)), many)
         thick = (0.5 * r[owner])[:, None]
         points = cloud.points[owner] + rng.normal(0, 1, (len(owner), 3)) * thick
-        clouds[side] = Cloud(points.astype(np.float32), (cloud.mass / many)[owner].astype(np.float32))
+        clouds[side] = Cloud(
+            points.astype(np.float32), (cloud.mass / many)[owner].astype(np.float32)
+        )
     return clouds
