@@ -144,7 +144,7 @@ def _elsewhere(finding: FindingPlan, coin: float) -> tuple[str, FindingPlan] | N
     if coin < 0.4 and kind.zones.get(zone):
         return "zone", replace(finding, zone=zone)
     zone = "lower" if finding.zone == "retrocardiac" else finding.zone
-    return "side", replace(finding, side=_OTHER_SIDE[finding.side], zone=zone)
+    return "side", replace(finding, side=_OTHER_SIDE[finding.side], zone=zone)  # type: ignore[arg-type]
 
 
 def _clear(drawn: Sequence[DrawnFinding], place: int) -> bool:

@@ -91,8 +91,12 @@ def text_pairs(plan: StudyPlan, drawn: Sequence[DrawnFinding]) -> list[TextPair]
     return pairs
 
 
-def _changes(m: Mention, present: set[str]) -> list[tuple[Change, Mention | str, tuple[str, str]]]:
-    found: list[tuple[Change, Mention | str, tuple[str, str]]] = []
+_Options = list[tuple[Change, tuple[Mention, Mention | str], tuple[str, str]]]
+
+
+def _changes(m: Mention, present: set[str]) -> _Options:
+    """(what is changed, (the true mention, the false one), the contrast)."""
+    found: _Options = []
     if m.side in _OTHER_SIDE:
         other = _OTHER_SIDE[m.side]
         contrast = (f"{m.name} {m.side}", f"{m.name} {other}")

@@ -16,7 +16,7 @@ from harness.phantom.vocabulary import FINDINGS
 from harness.text import normalize
 
 # Edges between visibility terciles, in units of the noise, fixed with the generator's version.
-TERCILES = (12.0, 30.0)
+TERCILES = (12.0, 33.0)
 
 _STUDY = (
     "split",
