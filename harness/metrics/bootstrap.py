@@ -125,6 +125,8 @@ def _interval(
     base = (int(keep.sum()), persons)
     if not metric.interval:
         return Interval(point, None, None, *base, "no interval: not a sum over patients")
+    if not persons:
+        return Interval(point, None, None, *base, "nothing to score")
     if persons < MIN_PATIENTS:
         return Interval(point, None, None, *base, f"fewer than {MIN_PATIENTS} patients")
     if metric.bounded and point in (0.0, 1.0):

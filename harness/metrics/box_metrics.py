@@ -159,6 +159,21 @@ def macro(metric: Metric) -> Metric:
     )
 
 
+def _macro_f1(sums: np.ndarray, _: np.ndarray) -> np.ndarray:
+    matched, predicted, true = np.split(sums, 3, axis=1)
+    boxes = predicted + true
+    values = np.where(boxes > 0, 2 * matched / np.where(boxes > 0, boxes, 1), 0.0)
+    return np.asarray(values.sum(axis=1) / (boxes > 0).sum(axis=1))
+
+
+def _f1_per_finding(outcomes: GroundingOutcomes) -> np.ndarray:
+    findings = len(outcomes.phrases.findings)
+    counts = _boxed_f1_rows(outcomes)
+    spread = np.zeros((len(counts), 3, findings))
+    spread[np.arange(len(counts)), :, outcomes.phrases.finding] = np.nan_to_num(counts)
+    return _where(spread.reshape(len(counts), -1), ~np.isnan(counts[:, 0]))
+
+
 MIOU = Metric(
     "miou",
     union_iou_rows,
@@ -200,6 +215,13 @@ F1 = [
         f1_rows,
         micro_f1,
         "As f1@0.5 over all phrases: a box on a phrase without one is a false one.",
+        needs=BOXES,
+    ),
+    Metric(
+        "f1@0.5/macro",
+        _f1_per_finding,
+        FromSums(_macro_f1),
+        "Mean over findings of f1@0.5.",
         needs=BOXES,
     ),
     Metric(

@@ -2,40 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from harness.metrics.coco import detection_rows
+from harness.metrics.pixels import NAMES, map_numbers
+from harness.metrics.ragged import Ragged, ragged
 from harness.models import Grounding
 from harness.samples import PhraseBoxes
 
 STATUS = ("ok", "empty", "malformed")
-
-
-@dataclass(frozen=True)
-class Ragged:
-    """A list of box sets laid end to end: set i is ``boxes[start[i]:start[i + 1]]``."""
-
-    boxes: Float[np.ndarray, "total 4"]
-    start: Int[np.ndarray, " n_plus_1"]
-
-    def __len__(self) -> int:
-        return len(self.start) - 1
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self.boxes[self.start[index] : self.start[index + 1]]
-
-    @property
-    def counts(self) -> np.ndarray:
-        """Boxes per set, (n,)."""
-        return np.diff(self.start)
-
-
-def ragged(sets: Sequence[np.ndarray]) -> Ragged:
-    """The box sets laid end to end, float64."""
-    start = np.cumsum([0, *map(len, sets)])
-    boxes = np.concatenate(sets).astype(np.float64) if sets else np.zeros((0, 4))
-    return Ragged(boxes.reshape(-1, 4), start)
 
 
 @dataclass(frozen=True)
@@ -87,6 +65,23 @@ class GroundingOutcomes:
     def malformed(self) -> np.ndarray:
         """Which answers could not be read, (n,) bool."""
         return self.status == STATUS.index("malformed")
+
+    @cached_property
+    def map_numbers(self) -> Float[np.ndarray, "n 10"]:
+        """`pixels.map_numbers` of every boxed phrase that has a heat map, NaN elsewhere."""
+        table = np.full((len(self), 2 * len(NAMES)), np.nan)
+        for phrase, heatmap in enumerate(self.heatmaps or ()):
+            if heatmap is not None and self.boxed[phrase]:
+                table[phrase] = map_numbers(heatmap, self.truth[phrase])
+        return table
+
+    @cached_property
+    def detections(self) -> Float[np.ndarray, "n k"]:
+        """`coco.detection_rows` of every phrase answered in boxes; NaN without scores."""
+        if self.scores is None:
+            return np.full((len(self), 1), np.nan)
+        rows = detection_rows(self.predicted, self.truth, self.scores)
+        return np.where(self.has_boxes[:, None], rows, np.nan)
 
     def __len__(self) -> int:
         return len(self.truth)

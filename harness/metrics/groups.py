@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
-from harness.metrics.grounding import ragged
 from harness.metrics.overlap import union_iou
+from harness.metrics.ragged import ragged
 from harness.samples import ImageText, PhraseBoxes, Sample
 
 AGE_BANDS = ((0, "<40"), (40, "40-59"), (60, "60-79"), (80, "80+"))

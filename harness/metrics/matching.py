@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
-from harness.metrics.grounding import Ragged
 from harness.metrics.overlap import iou_matrix, shape_classes
+from harness.metrics.ragged import Ragged
 
 MAX_ENUMERATED = 120  # assignments tried all at once; larger ones go to scipy one by one
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from harness.metrics.grounding import Ragged
+from harness.metrics.ragged import Ragged
 
 CHUNK = 4096  # phrases handled together: bounds the memory of the cell grids
 

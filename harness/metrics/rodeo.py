@@ -9,12 +9,10 @@ apart. Never read alone: a fixed central box scores 0.66 on synthetic boxes.
 import numpy as np
 from jaxtyping import Float
 
-from harness.metrics.grounding import Ragged
 from harness.metrics.matching import best_assignment
 from harness.metrics.metric import FromSums
 from harness.metrics.overlap import area, giou_matrix, shape_classes
-
-EPSILON = 1e-6  # of the harmonic mean, as in the official code
+from harness.metrics.ragged import Ragged
 
 
 def _matched_pairs(shape_predicted: np.ndarray, shape_truth: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -72,8 +70,8 @@ def _shares(sums: np.ndarray) -> np.ndarray:
 
 
 def _harmonic(sums: np.ndarray, _: np.ndarray) -> np.ndarray:
-    shares = _shares(sums)
-    return 3 / (1 / (shares + EPSILON)).sum(axis=1)
+    # 0 if a part is 0. The official code adds 1e-6 to each part, so its best score is 1.000001.
+    return np.asarray(3 / (1 / _shares(sums)).sum(axis=1))
 
 
 localization = _share(0)
