@@ -39,7 +39,7 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
         "attenuation": (0.0150, 0.0175),
         "scatter": (0.18, 0.42),
         "spread": (38.0, 52.0),
-        "dose": (16.0, 45.0),
+        "dose": (18.0, 45.0),
         "grain": (0.0, 0.25),
         "blur": (0.35, 0.65),
         "texture": (0.08, 0.12),
@@ -50,9 +50,9 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
     },
     "padchest": {
         "attenuation": (0.0165, 0.0200),
-        "scatter": (0.48, 0.75),
+        "scatter": (0.52, 0.75),
         "spread": (58.0, 75.0),
-        "dose": (9.0, 16.0),
+        "dose": (8.5, 14.0),
         "grain": (0.9, 1.6),
         "blur": (0.75, 1.05),
         "texture": (0.13, 0.17),
@@ -69,8 +69,8 @@ def exposure_of(plan: StudyPlan, view: View) -> Exposure:
     rng = stream(plan.seed, "exposure", view)
     drawn = {k: between(rng, *bounds) for k, bounds in RANGES[plan.rendering].items()}
     if view == "AP":
-        drawn["scatter"] *= 1.25
-        drawn["dose"] *= 0.7
+        drawn["scatter"] *= 1.2
+        drawn["dose"] *= 0.8
     return Exposure(**drawn)
 
 
