@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # pandas takes a second to import, which a finished suite nee
     import pandas
     import pyarrow
 
+    _Merged = tuple[pyarrow.Table | None, tuple[str, ...]]
+
 LOG = logging.getLogger(__name__)
 
 # What need not be asked again while the key is the same; failures and skips are tried again.
@@ -45,6 +47,8 @@ class Cell:
         self._process = re.sub(r"[^A-Za-z0-9]", "_", os.environ.get("RANK", "0"))
         self._attempt = False
         self._shards: dict[str, int] = {}
+        # The last table of each kind and the files it came from, so that closing reads them once.
+        self._read: dict[str, tuple[tuple[str, ...], _Merged]] = {}
 
     def record(self) -> RunRecord | None:
         """The record, final or not; None if there is none or it was damaged (then set aside)."""
@@ -144,6 +148,7 @@ class Cell:
         record = record.model_copy(update={"outcomes": files})
         atomic.write_text(self.folder / "record.json", record_text(record))
         self._attempt = False
+        self._read.clear()
         if record.status in FINAL:
             self._sweep(files)
         return record
@@ -177,13 +182,15 @@ class Cell:
             return [self._outcomes / Path(name).name for name in sorted(sealed)], True
         return [path for path in self._files() if path.name not in (sealed or {})], False
 
-    def _merged(
-        self, kind: str, *, keys_only: bool = False, closing: bool = False
-    ) -> "tuple[pyarrow.Table | None, tuple[str, ...]]":
+    def _merged(self, kind: str, *, keys_only: bool = False, closing: bool = False) -> "_Merged":
         from harness import outcomes_store
 
         paths, finished = self._current()
         paths = [path for path in paths if _kind(path) == kind]
+        names = tuple(path.name for path in paths)
+        kept = self._read.get(kind)
+        if not keys_only and kept is not None and kept[0] == names:
+            return kept[1]
         found = outcomes_store.read_shards(paths, self.key, keys_only=keys_only)
         for path, reason in found.damaged.items():
             quarantine(path, self.folder, reason)
@@ -192,7 +199,10 @@ class Cell:
                 f"{self.folder}: {kind} outcomes were damaged on disk and have been set aside. "
                 "They must be whole here. Run the same command again: they are computed anew."
             )
-        return found.merged()
+        merged = found.merged()
+        if not keys_only and not found.damaged:
+            self._read[kind] = (names, merged)
+        return merged
 
     def _consolidate(self) -> dict[str, str]:
         from harness import outcomes_store

@@ -69,17 +69,16 @@ class RunLock:
 
     def acquire(self) -> None:
         """Take the lock, waiting or refusing as `wait` says, and start the heartbeat."""
-        pulse, since, told = "", time.monotonic(), False
-        patience = self.stale if self.wait else 3 * self.beat
+        watch, told = _Watch(self.stale if self.wait else 3 * self.beat), False
         while True:
             with self._guard():
                 owner = _read_owner(self.path)
-                if owner.pulse != pulse:
-                    pulse, since = owner.pulse, time.monotonic()
-                if self._free(owner, stopped=time.monotonic() - since >= patience):
+                watch.look(owner)
+                if self._free(owner, watch):
                     self._take(owner)
                     return
-                if not self.wait and (owner.is_here() or self._age() < self.stale):
+                seen_alive = owner.is_here() or watch.changes or self._age() < self.stale
+                if seen_alive and not self.wait:
                     raise BenchError(self._taken(owner))
             if not told:
                 LOG.warning("Waiting. %s", self._taken(owner))
@@ -102,10 +101,10 @@ class RunLock:
         """Whether this object still holds it: false after a release, or if another run broke it."""
         return bool(self._token) and _read_owner(self.path).token == self._token
 
-    def _free(self, owner: "_Owner", *, stopped: bool) -> bool:
+    def _free(self, owner: "_Owner", watch: "_Watch") -> bool:
         if not owner.exists:
             return True
-        return not owner.is_alive() if owner.is_here() else stopped
+        return not owner.is_alive() if owner.is_here() else watch.stopped()
 
     def _take(self, previous: "_Owner") -> None:
         if previous.exists:
@@ -196,6 +195,24 @@ class _Owner:
     def name(self) -> str:
         told = self.fields
         return f"process {told.get('pid')} on {told.get('host')}, since {told.get('started')}"
+
+
+class _Watch:
+    """Whether a heartbeat has been seen to stop, by this process's monotonic clock."""
+
+    def __init__(self, patience: float):
+        self.changes = 0
+        self._patience = patience
+        self._pulse: str | None = None
+        self._since = time.monotonic()
+
+    def look(self, owner: _Owner) -> None:
+        if owner.pulse != self._pulse:
+            self.changes += self._pulse is not None
+            self._pulse, self._since = owner.pulse, time.monotonic()
+
+    def stopped(self) -> bool:
+        return time.monotonic() - self._since >= self._patience
 
 
 def _read_owner(path: Path) -> _Owner:

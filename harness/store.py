@@ -37,7 +37,7 @@ def safe_name(name: str) -> str:
     """`name` as one part of a file name; names that had to change stay apart by a short hash.
 
     >>> safe_name("lofi-tiny"), safe_name("../x")
-    ('lofi-tiny', 'x-3e54c1b4')
+    ('lofi-tiny', 'x-d6b96a97')
     """
     safe = re.sub(r"[^A-Za-z0-9._+@=-]+", "_", name).lstrip("._-")[:60]
     return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -1,0 +1,313 @@
+"""What ends a process or spoils a file loses nothing that was said to be stored, and never lies."""
+
+import errno
+import importlib.util
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from harness.atomic import TEMPORARY
+from harness.cell import Cell
+from harness.errors import BenchError
+from harness.identity import key_of
+from harness.store import Store
+
+REPOSITORY = Path(__file__).parents[2]
+WRITER = Path(__file__).with_name("faulty_writer.py")
+
+
+@pytest.fixture(scope="module")
+def writer() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("faulty_writer", WRITER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def kill_runs(root: Path, points: list[Any]) -> dict[int, str]:
+    """Fate of each run that was not killed from outside: the number of its calls, or "killed 9"."""
+    asked = [sys.executable, str(WRITER), str(root), *map(str, points)]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(asked, env=environment, check=True, capture_output=True, text=True)
+    told = dict(line.split(": ") for line in done.stdout.splitlines())
+    return {int(point): fate for point, fate in told.items()}
+
+
+def check_resumed(writer: ModuleType, root: Path, caplog: pytest.LogCaptureFixture) -> int:
+    """Resume with another batch size; the number of samples that still had to be computed."""
+    cell = writer.cell_of(root)
+    kept = set(cell.done_ids("ranks"))
+    finished = cell.finished()
+    computed: list[str] = writer.run(root, batch=7)
+    assert set(computed) == (set() if finished else set(writer.SAMPLES) - kept)
+    record = writer.cell_of(root).record()
+    expected = pd.Series([writer.value_of(sample) for sample in writer.SAMPLES]).sum()
+    assert record.scores[0].value == expected
+    assert record.scores[0].n == len(writer.SAMPLES)
+    found, vectors = writer.cache_of(root).get(writer.SAMPLES)
+    assert found.all()
+    for sample, vector in zip(writer.SAMPLES, vectors, strict=True):
+        assert vector.tobytes() == writer.vector_of(sample).tobytes()
+    assert not list(root.rglob("quarantine"))
+    assert caplog.text == ""
+    return len(computed)
+
+
+def test_a_run_killed_at_any_call_is_resumed_with_the_same_numbers_and_only_the_missing_work(
+    tmp_path: Path, writer: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = int(kill_runs(tmp_path, [10**6])[10**6])
+    points = list(range(1, calls + 1, 5))
+    fates = kill_runs(tmp_path, points)
+    assert set(fates.values()) == {f"killed {signal.SIGKILL}"}
+    missing = [check_resumed(writer, tmp_path / str(point), caplog) for point in points]
+    assert missing[0] == len(writer.SAMPLES)
+    assert missing == sorted(missing, reverse=True)
+    assert missing[-1] == 0
+    assert len(set(missing)) == 6  # nothing, and five batches one after another
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_twenty_random_moments_is_resumed_with_the_same_numbers(
+    tmp_path: Path, writer: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    kill_runs(tmp_path, ["moments", 20])
+    roots = [tmp_path / str(number) for number in range(1, 21)]
+    missing = [check_resumed(writer, root, caplog) for root in roots]
+    print("samples still to compute after each kill:", missing)
+    assert len(set(missing)) > 1
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("call", ["open", "write", "fsync", "replace"])
+def test_a_disk_that_fails_at_any_write_of_a_run_is_told_and_the_run_resumed(
+    tmp_path: Path,
+    writer: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    call: str,
+    code: int,
+) -> None:
+    real: Callable[..., Any] = getattr(os, call)
+    number, ended = 0, False
+    while not ended:
+        number += 1
+        left = [number]
+
+        def failing(*args: Any, left: list[int] = left, **kwargs: Any) -> Any:
+            left[0] -= 1
+            if left[0] == 0:
+                raise OSError(code, os.strerror(code))
+            return real(*args, **kwargs)
+
+        root = tmp_path / str(number)
+        told = ""
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, failing)
+            try:
+                writer.run(root, batch=12)
+            except BenchError as error:
+                told = str(error)
+        ended = left[0] > 0
+        assert ended or (str(root) in told and "--out" in told)
+        assert not list(root.rglob(f"*{TEMPORARY}"))
+        check_resumed(writer, root, caplog)
+    assert number > 5
+
+
+def rows(*ids: str, value: float = 1.0) -> pd.DataFrame:
+    return pd.DataFrame({"sample_id": list(ids), "value": [value] * len(ids)})
+
+
+def cell_of(root: Path, model: str = "m") -> Cell:
+    return Store(root).cell("retrieval", "open-i", "all", model, key_of({"model": model}))
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-7])
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def zero(file: Path) -> None:
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+def lengthen(file: Path) -> None:
+    file.write_bytes(file.read_bytes() + b"\0")
+
+
+def flip_one_bit(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+SPOIL = [truncate, empty, zero, lengthen, flip_one_bit]
+
+
+@pytest.mark.parametrize("spoil", SPOIL)
+def test_a_spoiled_shard_is_set_aside_said_and_computed_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, spoil: Callable[[Path], None]
+) -> None:
+    cell = cell_of(tmp_path)
+    cell.append("ranks", rows("a", "b"))
+    cell.append("ranks", rows("c"))
+    first = min((cell.folder / "outcomes").iterdir())
+    spoil(first)
+    with caplog.at_level(logging.WARNING):
+        assert cell.done_ids("ranks") == {"c"}
+    assert str(first) in caplog.text
+    assert not first.exists()
+    assert len(list((cell.folder / "quarantine").iterdir())) == 1
+    cell.append("ranks", rows("a", "b", value=2.0))
+    assert cell.read("ranks")["value"].tolist() == [2.0, 2.0, 1.0]
+
+
+def test_every_flipped_bit_of_a_shard_is_noticed(tmp_path: Path) -> None:
+    cell = cell_of(tmp_path)
+    cell.append("ranks", rows("a", "b"))
+    file = next((cell.folder / "outcomes").iterdir())
+    whole = file.read_bytes()
+    for place in range(0, len(whole), 37):
+        spoiled = bytearray(whole)
+        spoiled[place] ^= 1 << place % 8
+        file.write_bytes(spoiled)
+        assert cell.read("ranks").empty
+        file.write_bytes(whole)
+    assert len(cell.read("ranks")) == 2
+
+
+def test_a_shard_of_another_cell_or_kind_is_set_aside(tmp_path: Path) -> None:
+    cell, other = cell_of(tmp_path), cell_of(tmp_path, "other")
+    other.append("ranks", rows("a", value=9.0))
+    foreign = next((other.folder / "outcomes").iterdir())
+    cell.append("ranks", rows("b"))
+    shutil.copy(foreign, cell.folder / "outcomes")
+    assert cell.read("ranks")["sample_id"].tolist() == ["b"]
+    cell.append("boxes", rows("b"))
+    boxes = next((cell.folder / "outcomes").glob("boxes-*"))
+    boxes.rename(boxes.with_name(boxes.name.replace("boxes", "ranks")))
+    assert cell.read("ranks")["sample_id"].tolist() == ["b"]
+
+
+def closed(writer: ModuleType, root: Path) -> Cell:
+    writer.run(root, batch=12)
+    cell: Cell = writer.cell_of(root)
+    return cell
+
+
+@pytest.mark.parametrize("spoil", SPOIL)
+def test_a_spoiled_outcome_file_reopens_a_finished_cell(
+    tmp_path: Path,
+    writer: ModuleType,
+    caplog: pytest.LogCaptureFixture,
+    spoil: Callable[[Path], None],
+) -> None:
+    cell = closed(writer, tmp_path)
+    spoil(next((cell.folder / "outcomes").iterdir()))
+    assert not writer.cell_of(tmp_path).finished()
+    assert "computed again" in caplog.text
+    assert writer.run(tmp_path, batch=7) == writer.SAMPLES
+    assert writer.cell_of(tmp_path).finished()
+
+
+def test_a_missing_outcome_file_reopens_a_finished_cell(
+    tmp_path: Path, writer: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    cell = closed(writer, tmp_path)
+    next((cell.folder / "outcomes").iterdir()).unlink()
+    assert not cell.finished()
+    assert "missing" in caplog.text
+
+
+def test_a_finished_cell_damaged_while_it_is_read_is_an_error_not_a_short_table(
+    tmp_path: Path, writer: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = closed(writer, tmp_path)
+    sealed = cell._sealed()
+    zero(next((cell.folder / "outcomes").iterdir()))
+    monkeypatch.setattr(cell, "_sealed", lambda: sealed)
+    with pytest.raises(BenchError, match=r"damaged.*again"):
+        cell.read("ranks")
+
+
+def test_a_shard_damaged_before_it_is_merged_stops_the_record(
+    tmp_path: Path, writer: ModuleType
+) -> None:
+    writer.run(tmp_path, batch=12)
+    record = writer.cell_of(tmp_path).record()
+    cell = cell_of(tmp_path)
+    cell.append("ranks", rows("a"))
+    zero(next((cell.folder / "outcomes").iterdir()))
+    with pytest.raises(BenchError, match="damaged"):
+        cell.write_record(record.model_copy(update={"key": cell.key}))
+    assert cell.record() is None
+
+
+def test_one_kind_that_is_spoiled_leaves_the_others_done(
+    tmp_path: Path, writer: ModuleType
+) -> None:
+    writer.run(tmp_path, batch=12)
+    record = writer.cell_of(tmp_path).record()
+    cell = cell_of(tmp_path)
+    cell.append("ranks", rows("a", "b"))
+    cell.append("boxes", rows("a", "b"))
+    cell.write_record(record.model_copy(update={"key": cell.key}))
+    truncate(next((cell.folder / "outcomes").glob("boxes-*")))
+    again = cell_of(tmp_path)
+    assert not again.finished()
+    assert again.done_ids("ranks") == {"a", "b"}
+    assert again.done_ids("boxes") == set()
+
+
+@pytest.mark.parametrize("spoil", SPOIL)
+def test_a_spoiled_record_reopens_the_cell_but_not_its_outcomes(
+    tmp_path: Path, writer: ModuleType, spoil: Callable[[Path], None]
+) -> None:
+    cell = closed(writer, tmp_path)
+    if spoil is flip_one_bit:
+        pytest.skip("a flipped bit of a text may leave a valid record")
+    spoil(cell.folder / "record.json")
+    assert not writer.cell_of(tmp_path).finished()
+    assert writer.run(tmp_path, batch=7) == []
+    assert writer.cell_of(tmp_path).finished()
+
+
+def test_a_shard_that_cannot_be_read_is_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = cell_of(tmp_path)
+    cell.append("ranks", rows("a"))
+
+    def failing(_: Path) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", failing)
+        assert cell.done_ids("ranks") == set()
+    assert list((cell.folder / "quarantine").iterdir())
+
+
+def test_what_a_killed_writer_left_is_swept_when_the_cell_closes(
+    tmp_path: Path, writer: ModuleType
+) -> None:
+    folder = writer.cell_of(tmp_path).folder / "outcomes"
+    folder.mkdir(parents=True)
+    (folder / f".ranks-0.parquet.abc{TEMPORARY}").write_bytes(b"half")
+    writer.run(tmp_path, batch=12)
+    assert len(list(folder.iterdir())) == 1
