@@ -286,9 +286,47 @@ def test_an_unknown_codec_is_an_error_with_the_nearest_name():
 
 
 _FRAGMENTS = st.sampled_from(
-    '[ ] { } ( ) , "bbox_2d": ```json ``` <box> </box> <obj> </obj> <|box|> <|/box|> <loc_12>'
-    " <loc0034> <object> </object> null <patch_index_0033> <x1> <y2> <think> </think> \\boxed{"
-    " Final Answer: 1 -2.5 1e9 999 0.5 \n NaN effusion No detected.".split(" ")
+    [
+        "[",
+        "]",
+        "{",
+        "}",
+        "(",
+        ")",
+        ",",
+        '"bbox_2d":',
+        "```json",
+        "```",
+        "<box>",
+        "</box>",
+        "<obj>",
+        "</obj>",
+        "<|box|>",
+        "<|/box|>",
+        "<loc_12>",
+        "<loc0034>",
+        "<object>",
+        "</object>",
+        "null",
+        "<patch_index_0033>",
+        "<x1>",
+        "<y2>",
+        "<think>",
+        "</think>",
+        "\\boxed{",
+        "Final",
+        "Answer:",
+        "1",
+        "-2.5",
+        "1e9",
+        "999",
+        "0.5",
+        "\n",
+        "NaN",
+        "effusion",
+        "No",
+        "detected.",
+    ]
 )
 answers = st.one_of(st.text(max_size=200), st.lists(_FRAGMENTS, max_size=40).map("".join))
 
