@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from baselines.wording import score_wording
 from harness.box_tables import BoxTable, build_box_table, clipped, tables_by_patient
 from harness.boxes import Boxes, boxes_from_unit
 from harness.models import (
@@ -22,7 +23,7 @@ from harness.models import (
     Shuffled,
 )
 from harness.registry import find_model
-from harness.samples import ImageText, PhraseBoxes
+from harness.samples import ImageText, PhraseBoxes, ProbeChoice
 from harness.suite_schema import ModelReference
 from harness.text import normalize
 
@@ -122,6 +123,10 @@ class _Collapsed:
             (len(range(n)[rows]), len(range(m)[columns])), np.float32
         )
 
+    def choose(self, samples: Sequence[ProbeChoice]) -> tuple[np.ndarray, np.ndarray]:
+        """No difference, which is no choice."""
+        return np.ones(len(samples)), np.ones(len(samples))
+
 
 @dataclass(frozen=True)
 class _CommonestText:
@@ -170,6 +175,10 @@ class _Oracle:
         del table
         return [_answer(sample.boxes) for sample in samples]
 
+    def choose(self, samples: Sequence[ProbeChoice]) -> tuple[np.ndarray, np.ndarray]:
+        """1 for what is true, 0 for the foil."""
+        return np.ones(len(samples)), np.zeros(len(samples))
+
 
 def _answer(boxes: Boxes) -> Grounding:
     if not len(boxes):
@@ -204,6 +213,12 @@ class _MeanBox:
         own = {} if trained else tables_by_patient(samples)
         whole = trained or build_box_table(samples, "leave one patient out")
         return [self._one(sample, whole, own.get(sample.image.patient_id)) for sample in samples]
+
+    def choose(self, samples: Sequence[ProbeChoice]) -> tuple[np.ndarray, np.ndarray]:
+        """What the wording alone gives away: see `baselines.wording`."""
+        if not self.words or any(sample.boxes is not None for sample in samples):
+            raise NotScorable("it reads words, and these probes compare boxes")
+        return score_wording(samples)
 
     def _one(self, sample: PhraseBoxes, whole: BoxTable, own: BoxTable | None) -> Grounding:
         boxes = whole.answer(sample, words=self.words, leave_out=own)

@@ -10,7 +10,7 @@ from jaxtyping import Float, Float32
 from harness.box_tables import BoxTable
 from harness.boxes import Boxes, no_boxes
 from harness.images import Image
-from harness.samples import ImageText, PhraseBoxes
+from harness.samples import ImageText, PhraseBoxes, ProbeChoice
 
 Status = Literal["ok", "empty", "malformed"]
 
@@ -186,6 +186,18 @@ class PoolScorer(Protocol):
         Raises:
             NotScorable: the dataset lacks what the control stands for.
         """
+
+
+@runtime_checkable
+class TruthChooser(Protocol):
+    """A control that may look at both sides of a probe."""
+
+    card: ModelCard
+
+    def choose(
+        self, samples: Sequence[ProbeChoice]
+    ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+        """The scores of the true texts and of the foils."""
 
 
 class NotScorable(Exception):

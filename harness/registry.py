@@ -19,16 +19,16 @@ from harness.suite_schema import ModelReference
 
 _BOTH = ("retrieval", "grounding")
 CONTROLS: Mapping[str, tuple[str, ...]] = {  # control -> the tasks it stands for something in
-    "chance": ("retrieval",),
-    "collapsed": ("retrieval",),
-    "oracle": _BOTH,
+    "chance": ("retrieval", "probe"),
+    "collapsed": ("retrieval", "probe"),
+    "oracle": (*_BOTH, "probe"),
     "content-ceiling": ("retrieval",),
     "commonest-text": ("retrieval", "captioning"),
     "findings-only": ("retrieval",),
     "nothing": ("grounding",),
     "centre-box": ("grounding",),
     "mean-box": ("grounding",),
-    "text-only": ("grounding",),
+    "text-only": ("grounding", "probe"),
     "second-reader": ("grounding",),
     "region-oracle": ("grounding",),
 }

@@ -75,7 +75,27 @@ class PhraseBoxes:
     groups: Mapping[str, str] = field(default_factory=dict)
 
 
-Sample = ImageText | PhraseBoxes
+@dataclass(frozen=True)
+class ProbeChoice:
+    """A two-way choice: which of two texts is true of the image (protocol, section 4).
+
+    `change` says what differs: side, zone, finding, negation, severity, and for films of one
+    patient "counterfactual" or "mirror". A choice with `boxes` is asked of grounding models: the
+    answer to `text` must lie nearer to `boxes` than to `foil_boxes`, those of `foil`.
+    """
+
+    sample_id: str
+    image: ImageRef
+    text: str
+    foil: str
+    change: str
+    finding: str = ""
+    boxes: Boxes | None = None
+    foil_boxes: Boxes | None = None
+    visibility: float | None = None
+
+
+Sample = ImageText | PhraseBoxes | ProbeChoice
 
 
 @dataclass(frozen=True)
@@ -87,7 +107,7 @@ class Dataset:
     """
 
     name: str
-    task: str  # "retrieval" | "grounding"
+    task: str  # "retrieval" | "grounding" | "probe"
     split: str
     cohort: str
     version: str
@@ -125,6 +145,14 @@ def _identity(sample: Sample) -> bytes:
     if isinstance(sample, ImageText):
         parts += [sample.text, sample.text_group, sample.asked, list(sample.labels)]
         return json.dumps(parts).encode() + b"\n"
+    if isinstance(sample, ProbeChoice):
+        parts += [sample.text, sample.foil, sample.change, sample.finding]
+        pair = (sample.boxes, sample.foil_boxes)
+        drawn = b"".join(_bytes(boxes) for boxes in pair if boxes is not None)
+        return json.dumps(parts).encode() + drawn + b"\n"
     parts += [sample.phrase, sample.kind, sample.finding, sample.fixed, sample.negated]
-    truth = np.ascontiguousarray(sample.boxes, np.float32).tobytes()
-    return json.dumps(parts).encode() + truth + b"\n"
+    return json.dumps(parts).encode() + _bytes(sample.boxes) + b"\n"
+
+
+def _bytes(boxes: Boxes) -> bytes:
+    return np.ascontiguousarray(boxes, np.float32).tobytes()

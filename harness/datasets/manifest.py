@@ -16,6 +16,7 @@ from harness.boxes import Boxes, boxes_from_unit
 from harness.datasets.checks import Check, check_images
 from harness.datasets.files import Row, Tally, inside, read_json_lines, read_rows
 from harness.datasets.findings import is_fixed, view_name
+from harness.datasets.probe import first_choices, lung_choices
 from harness.datasets.table import Request
 from harness.errors import BenchError
 from harness.samples import Dataset, ImageRef, ImageText, Kind, PhraseBoxes, Sample
@@ -37,7 +38,7 @@ def load(request: Request) -> Dataset:
     rows = read_manifest(top)
     chosen = _of_split(rows, request.split, top)
     tally = Tally()
-    ask = {"retrieval": _pairs, "grounding": _phrases}[request.task]
+    ask = {"retrieval": _pairs, "grounding": _phrases, "probe": _sides}[request.task]
     samples, total = ask(top, rows, chosen, request.limit, tally)
     return Dataset(
         name="manifest",
@@ -225,6 +226,14 @@ def _phrases(
     samples: list[Sample] = [p for p in phrases if p.image.image_id in kept]
     tally.add(f"beyond --limit {limit}", len(phrases) - len(samples))
     return samples, len(phrases)
+
+
+def _sides(
+    top: Path, rows: Sequence[Row], chosen: Sequence[Row], limit: int | None, tally: Tally
+) -> tuple[list[Sample], int]:
+    names = {row.get("image_id") for row in chosen}
+    phrases = [p for p in _read_phrases(top, rows) if p.image.image_id in names]
+    return first_choices(top, lung_choices(phrases), limit, tally)
 
 
 def _read_phrases(top: Path, rows: Sequence[Row]) -> list[PhraseBoxes]:

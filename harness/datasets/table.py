@@ -140,9 +140,19 @@ _SPECS = (
         "manifest",
         load="harness.datasets.manifest:load",
         check="harness.datasets.manifest:check",
-        tasks=("retrieval", "grounding"),
+        tasks=("retrieval", "grounding", "probe"),
         trees=("manifest",),
         splits=(),  # whatever the `split` column holds, and `all`
+    ),
+    DatasetSpec(
+        "probe",
+        load="harness.datasets.probe:load",
+        tasks=("probe",),
+        trees=("probe",),
+        cohorts=("mimic",),
+        splits=("train", "validation", "test"),
+        phantom=True,
+        patients="mimic",
     ),
     DatasetSpec(
         "open-i",

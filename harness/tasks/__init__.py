@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 TASKS: Mapping[str, str] = {
     "retrieval": "harness.tasks.retrieval",
     "grounding": "harness.tasks.grounding",
+    "probe": "harness.tasks.probe",
 }
 
 

@@ -1,0 +1,164 @@
+"""Location probes: does the model prefer the true text to one with a single thing changed?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.images import Image
+from harness.metrics.bootstrap import Interval, score
+from harness.metrics.grounding import ragged
+from harness.metrics.overlap import union_iou
+from harness.metrics.probe import PROBE_METRICS, probe_outcomes
+from harness.models import (
+    AnalyticChance,
+    EmbeddingModel,
+    GroundingModel,
+    NotScorable,
+    PairScorer,
+    Query,
+    Shuffled,
+    TruthChooser,
+)
+from harness.record import Score
+from harness.samples import Dataset, ProbeChoice
+from harness.tasks.embedding import embed_images, embed_texts, prepared_batches
+from harness.tasks.probe_groups import probe_groups
+from harness.tasks.shuffle import other_images
+from harness.tasks.task import Asking, NonFinite, OutcomeSink, Scored, Task
+
+KIND = "choices"
+Sides = tuple[np.ndarray, np.ndarray]
+
+
+def ask(asking: Asking) -> dict[str, float]:
+    """Score the true side and the foil of every choice and store both."""
+    samples = choices_of(asking.dataset)
+    if isinstance(asking.model, AnalyticChance):
+        asking.sink.append("chance", pd.DataFrame({"sample_id": ["chance"]}))
+        return {}
+    true, false = _sides(asking, samples)
+    for name, values in (("true text", true), ("foil", false)):
+        if not np.isfinite(values).all():
+            bad = samples[int(np.flatnonzero(~np.isfinite(values))[0])].sample_id
+            raise NonFinite(f"{asking.card.name}: NaN or infinity for the {name} of {bad}")
+    frame = pd.DataFrame(
+        {
+            "sample_id": [sample.sample_id for sample in samples],
+            "patient_id": [sample.image.patient_id for sample in samples],
+            "true_score": np.asarray(true, np.float64),
+            "false_score": np.asarray(false, np.float64),
+        }
+    )
+    asking.sink.append(KIND, frame)
+    return {}
+
+
+def choices_of(dataset: Dataset) -> list[ProbeChoice]:
+    """The choices of a dataset."""
+    return [sample for sample in dataset.samples if isinstance(sample, ProbeChoice)]
+
+
+def _sides(asking: Asking, samples: Sequence[ProbeChoice]) -> Sides:
+    model = asking.model
+    if isinstance(model, TruthChooser):
+        return model.choose(samples)
+    if isinstance(model, Shuffled):
+        images = other_images([sample.image for sample in samples], model.seed)
+        samples = [replace(s, image=i) for s, i in zip(samples, images, strict=True)]
+        model = model.model
+    if any(sample.boxes is not None for sample in samples):
+        return _by_boxes(model, samples)
+    if isinstance(model, EmbeddingModel):
+        return _by_vectors(asking, model, samples)
+    if isinstance(model, PairScorer):
+        return _by_pairs(asking, model, samples)
+    raise NotScorable("it scores no texts, so it cannot run 'probe' on pairs of texts")
+
+
+def _by_vectors(asking: Asking, model: EmbeddingModel, samples: Sequence[ProbeChoice]) -> Sides:
+    texts = list(dict.fromkeys(text for s in samples for text in (s.text, s.foil)))
+    place = {text: row for row, text in enumerate(texts)}
+    images = embed_images(asking, model, [sample.image for sample in samples])
+    vectors = embed_texts(asking, model, texts)
+    true = np.einsum("nd,nd->n", images, vectors[[place[s.text] for s in samples]])
+    false = np.einsum("nd,nd->n", images, vectors[[place[s.foil] for s in samples]])
+    return true, false
+
+
+def _by_pairs(asking: Asking, model: PairScorer, samples: Sequence[ProbeChoice]) -> Sides:
+    files = [Image(sample.image.image_id, sample.image.file) for sample in samples]
+    scores = np.empty((len(samples), 2))
+    prepared = (item for batch in prepared_batches(model, files, 32) for item in batch)
+    for row, (sample, image) in enumerate(zip(samples, prepared, strict=True)):
+        scores[row] = model.score([image], [sample.text, sample.foil])[0]
+        asking.progress("scoring pairs", row + 1, len(samples))
+    return scores[:, 0], scores[:, 1]
+
+
+def _by_boxes(model: Any, samples: Sequence[ProbeChoice]) -> Sides:
+    if not isinstance(model, GroundingModel):
+        raise NotScorable("it locates nothing, and these probes compare boxes")
+    queries = [Query(Image(s.image.image_id, s.image.file), s.text) for s in samples]
+    answers = [answer.boxes for answer in model.ground(queries)]
+    return nearer(answers, samples)
+
+
+def nearer(answers: Sequence[np.ndarray], samples: Sequence[ProbeChoice]) -> Sides:
+    """Union IoU of each answer with the asked boxes, and with those of the foil."""
+    given = ragged(answers)
+    own = ragged([np.asarray(sample.boxes) for sample in samples])
+    other = ragged([np.asarray(sample.foil_boxes) for sample in samples])
+    return union_iou(given, own), union_iou(given, other)
+
+
+def score_choices(
+    dataset: Dataset, sink: OutcomeSink, options: Mapping[str, Any], metrics: Sequence[str]
+) -> Scored:
+    """Accuracy over all choices and per change, with patient-clustered intervals."""
+    samples = choices_of(dataset)
+    if not sink.done_ids(KIND):
+        chance = Score(metric="accuracy", value=0.5, n=len(samples))
+        return Scored([chance])
+    frame = sink.read(KIND).set_index("sample_id").loc[[s.sample_id for s in samples]]
+    outcomes = probe_outcomes(
+        patients=list(frame["patient_id"]),
+        change=[sample.change for sample in samples],
+        true_score=frame["true_score"].to_numpy(),
+        false_score=frame["false_score"].to_numpy(),
+    )
+    chosen = {n: m for n, m in PROBE_METRICS.items() if not metrics or n in metrics}
+    found = score(chosen, outcomes, groups=probe_groups(samples), draws=int(options["draws"]))
+    scores = [
+        _score(name, group, interval)
+        for group, values in found.items()
+        for name, interval in values.items()
+        if interval.n
+    ]
+    missing = {n: "no such probe here" for n in chosen if n not in {s.metric for s in scores}}
+    return Scored(scores, missing, {"probes": float(len(samples))})
+
+
+def _score(name: str, group: str, interval: Interval) -> Score:
+    return Score(
+        metric=name,
+        group=group,
+        value=interval.value,
+        low=interval.low,
+        high=interval.high,
+        n=interval.n,
+        patients=interval.patients,
+    )
+
+
+TASK = Task(
+    name="probe",
+    version=1,
+    ask=ask,
+    score=score_choices,
+    kinds=(KIND, "chance"),
+    metrics=PROBE_METRICS,
+    defaults={"draws": 1000},
+)
