@@ -64,7 +64,7 @@ def interstitial(finding: FindingPlan, setting: Setting) -> Plane:
     """A net of fine lines and a slight haze through the lung, or through the zone that is named."""
     scene, camera, paths = setting.scene, setting.camera, setting.paths
     low, high = HEIGHTS[finding.zone] if finding.zone else (-0.4, 1.1)
-    low = -0.4 if finding.zone in ("lower", "basal") else low
+    low, high = (-0.4, 0.36) if finding.zone in ("lower", "basal") else (low, high)
     net = np.abs(mottle(finding, camera, 2.2))
     grains = mottle(replace(finding, seed=finding.seed + 1), camera, 1.6)
     lines = 0.75 * np.exp(-np.square(net / 0.42)) - 0.30 + 0.22 * grains

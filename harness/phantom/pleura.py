@@ -10,7 +10,7 @@ from harness.phantom.anatomy import BASE, SIDES, dome_height, lung
 from harness.phantom.findings import TISSUE, Setting, by_size
 from harness.phantom.plan import FindingPlan
 from harness.phantom.project import LUNG
-from harness.phantom.sites import HEIGHTS, lung_height, sides_of
+from harness.phantom.sites import HEIGHTS, at_rest, height_at, lung_height, sides_of
 from harness.phantom.skeleton import Ribs, all_ribs, rib_cloud
 from harness.phantom.solids import Cloud, Loft, Plane, span, splat
 from harness.phantom.streams import between, stream
@@ -55,6 +55,14 @@ def _shrunk(loft: Loft, side: str, gap: np.ndarray, *, apex: float, deep: float 
     )
 
 
+def _falls(finding: FindingPlan, high: np.ndarray, gap: float) -> tuple[np.ndarray, float]:
+    """How far the lung falls from the wall at each height, and from the apex (mm)."""
+    reach = {"small": 0.48, "moderate": 0.75, "large": 1.2}[finding.size]
+    if finding.zone in ("basal", "lower"):
+        return gap * np.clip((reach - 0.06 - high) / reach, 0, 1) ** 0.8, 0.0
+    return gap * np.clip((high - 0.9 + reach) / reach, 0, 1) ** 0.8, 1.15 * gap
+
+
 def pneumothorax(finding: FindingPlan, setting: Setting) -> Plane:
     """Air between lung and wall: no markings there, and a thin bright line at the lung's edge."""
     scene, camera, paths = setting.scene, setting.camera, setting.paths
@@ -62,11 +70,9 @@ def pneumothorax(finding: FindingPlan, setting: Setting) -> Plane:
     for side in sides_of(finding):
         outer = lung(scene.build, side, scene.posture, scene.changes)
         gap = by_size(finding, 13, 27, 52)
-        high = np.clip(lung_height(scene, side, outer.z), -0.2, 1)
-        low = {"small": 0.42, "moderate": 0.02, "large": -0.6}[finding.size]
-        falls = gap * np.clip((high - low) / (0.9 - low), 0, 1) ** 0.8
-        inner = span(_shrunk(outer, side, falls, apex=1.15 * gap), camera)
-        skin = span(_shrunk(outer, side, falls + 1.7, apex=1.15 * gap + 1.3), camera)
+        falls, apex = _falls(finding, lung_height(scene, side, outer.z), gap)
+        inner = span(_shrunk(outer, side, falls, apex=apex), camera)
+        skin = span(_shrunk(outer, side, falls + 1.7, apex=apex + 1.3), camera)
         part = np.minimum(1, inner.half / (paths.lungs[side].half + np.float32(0.1)))
         free = np.clip(1.6 * (1 - part), 0, 1)
         empty = paths.air[side] * (1 - part)
@@ -121,21 +127,21 @@ def _break(one: Ribs, setting: Setting, at: float, step: float) -> Plane:
 
 def rib_fracture(finding: FindingPlan, setting: Setting) -> Plane:
     """A step in one or more ribs: the part in front of the break is moved, with a little callus."""
-    scene, camera = setting.scene, setting.camera
-    sides = sides_of(finding)
+    scene, sides = setting.scene, sides_of(finding)
     total = np.float32(0)
     low, high = HEIGHTS.get(finding.zone, HEIGHTS[""])
-    ribs = all_ribs(scene.patient, scene.build)
+    ribs, rest = all_ribs(scene.patient, scene.build), at_rest(scene)
     for index in range(max(finding.count, len(sides))):
         side = sides[index % len(sides)]
         rng = stream(finding.seed, "break", side)
-        number = int(
-            np.clip(round(10.5 - 7.5 * between(rng, low, high)) + index // len(sides), 3, 10)
-        )
+        at, target = between(rng, 0.24, 0.40), height_at(rest, side, between(rng, low, high))
         step = by_size(finding, 6, 9, 12) * (0.7 + 0.6 * finding.severity)
-        place = int(side == "left"), number - 1
+        row = int(side == "left")
+        heights = [np.interp(at, ribs.turn[row, k], ribs.line[row, k, :, 2]) for k in range(11)]
+        number = int(np.argmin(np.abs(np.array(heights) - target))) + index // len(sides)
+        place = row, min(number, 10)
         one = Ribs(ribs.line[place], ribs.outward[place], ribs.turn[place])
-        total = total + _break(one, setting, between(rng, 0.24, 0.40), step)
+        total = total + _break(one, setting, at, step)
     return total
 
 

@@ -22,6 +22,7 @@ HEIGHTS = {
     "": (0.05, 0.93),
 }
 NEAR_HILUM = 48.0  # mm
+APART = {"small": 36.0, "moderate": 50.0, "large": 72.0}  # mm between foci, where there is room
 
 
 def lung_height(scene: Scene, side: str, z: np.ndarray | float) -> np.ndarray | float:
@@ -57,25 +58,43 @@ def in_zone(scene: Scene, side: str, zone: str, points: np.ndarray) -> np.ndarra
     return good
 
 
-def site(scene: Scene, finding: FindingPlan, side: str, focus: int) -> np.ndarray:
-    """The middle of one focus: a point of the aerated lung in the finding's zone; it moves with the breath."""
+def at_rest(scene: Scene) -> Scene:
+    """The scene breathed in and without disease: places are chosen in it, the same for every film."""
+    return replace(scene, posture=Posture(), changes=Changes())
+
+
+def _site(
+    scene: Scene, finding: FindingPlan, side: str, *, focus: int, taken: list[np.ndarray]
+) -> np.ndarray:
+    """A point of the aerated lung in the finding's zone, at rest, apart from those taken."""
     rng = stream(finding.seed, "site", side, focus)
     points = lung_points(rng, scene.build, side, 500)
-    rest = replace(scene, posture=Posture(), changes=Changes())  # the same point on every film
-    good = points[in_zone(rest, side, finding.zone, points)]
+    good = points[in_zone(scene, side, finding.zone, points)]
     if not len(good):
         low, high = HEIGHTS[finding.zone]
         middle = hilum(scene.build, side) * [1.6, 1, 0]
-        good = np.array([[middle[0], -40.0, height_at(rest, side, (low + high) / 2)]])
-    part = float(lung_height(rest, side, good[0, 2]))
-    return np.array([good[0, 0], good[0, 1], height_at(scene, side, part)])
+        return np.array([middle[0], -40.0, height_at(scene, side, (low + high) / 2)])
+    if not taken:
+        return good[0]
+    apart = np.linalg.norm((good[:, None] - np.stack(taken)[None])[..., [0, 2]], axis=-1).min(axis=1)
+    return good[int(np.argmax(np.minimum(apart, APART[finding.size])))]
 
 
 def foci(scene: Scene, finding: FindingPlan) -> list[tuple[str, np.ndarray]]:
-    """Side and middle of every focus; foci of a two-sided finding alternate."""
-    sides = sides_of(finding)
-    count = max(finding.count, len(sides))
-    return [
-        (sides[i % len(sides)], site(scene, finding, sides[i % len(sides)], i))
-        for i in range(count)
-    ]
+    """Side and middle (x, y, z in mm) of every focus, apart from each other.
+
+    Foci of a two-sided finding alternate. A focus keeps its height as a part of the lung's, so it
+    moves with the breath.
+    """
+    sides, rest = sides_of(finding), at_rest(scene)
+    chosen: list[tuple[str, np.ndarray]] = []
+    for focus in range(max(finding.count, len(sides))):
+        side = sides[focus % len(sides)]
+        taken = [point for other, point in chosen if other == side]
+        chosen.append((side, _site(rest, finding, side, focus=focus, taken=taken)))
+    return [(side, _breathe(scene, rest, side, point)) for side, point in chosen]
+
+
+def _breathe(scene: Scene, rest: Scene, side: str, point: np.ndarray) -> np.ndarray:
+    part = float(lung_height(rest, side, point[2]))
+    return np.array([point[0], point[1], height_at(scene, side, part)])

@@ -16,7 +16,7 @@ DIFFUSE_VISIBLE = 1.0  # mean contrast over noise that a diffuse finding needs
 DIFFUSE_SUBTLE = 1.8
 LEAST_AREA = 12.0  # mm^2 of changed film that an eye can find
 READ_SCALE = 1.2  # mm: the blur under which the change is judged
-NEAR = 6.0  # mm: parts closer than this are one focus
+NEAR = 9.0  # mm: parts closer than this are one focus
 HEART_LIMIT = {"PA": 0.50, "AP": 0.55}  # cardiothoracic ratio above which the heart is large
 
 DIFFUSE = ("edema", "interstitial", "emphysema")
