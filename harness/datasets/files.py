@@ -114,8 +114,6 @@ def read_table(
             dtype=str,
             keep_default_na=False,
             encoding="utf-8-sig",
-            index_col=False,
-            usecols=(lambda name: name.strip() in wanted) if columns else None,
         )
     except FileNotFoundError as error:
         raise BenchError(f"{path}: no such file.") from error
@@ -128,9 +126,13 @@ def read_table(
         raise BenchError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}).") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning) as error:
         raise BenchError(f"{path}: not a readable CSV table: {str(error).strip()}.") from error
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise BenchError(f"{path}: not a readable CSV table: rows have more cells than the header.")
     frame = frame.rename(columns=str.strip)
     _require_columns(path, frame.columns, columns)
-    return frame.fillna("")
+    # Not by `usecols`: pandas then cuts rows that have too many cells without a word.
+    kept = [name for name in frame.columns if name in wanted] if columns else list(frame.columns)
+    return frame[kept].fillna("")
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> list[Row]:

@@ -131,7 +131,9 @@ MS_CXR_COLUMNS = (
 def ms_cxr(tmp_path: Path, mimic: MimicTrees) -> Callable[..., dict[str, Path]]:
     """Writes rows (patient, study, number, category, text, xywh) as a release of MS-CXR."""
 
-    def write(rows: Sequence[tuple[Any, ...]], release: str = "1.1.0", **form: Any) -> dict[str, Path]:
+    def write(
+        rows: Sequence[tuple[Any, ...]], release: str = "1.1.0", **form: Any
+    ) -> dict[str, Path]:
         top = tmp_path / "ms-cxr" / release
         top.mkdir(parents=True, exist_ok=True)
         full = [_ms_cxr_row(*row) for row in rows]
@@ -206,7 +208,15 @@ class PadChestTree:
     entries: list[dict[str, Any]] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
 
-    columns = ("StudyID", "ImageID", "label", "split", "PatientID", "PatientSex_DICOM", "PatientAge")
+    columns = (
+        "StudyID",
+        "ImageID",
+        "label",
+        "split",
+        "PatientID",
+        "PatientSex_DICOM",
+        "PatientAge",
+    )
 
     def add(
         self,

@@ -59,7 +59,11 @@ def test_questions_without_report_answers_are_passed_over(mimic: MimicTrees, top
 
 def test_a_text_counts_once_per_image_with_its_first_boxes(mimic: MimicTrees, top: Path) -> None:
     other = (50, 10, 70, 20)
-    said = [answer("x", dicom_id(1)), answer("x", dicom_id(1), BOX), answer("x", dicom_id(1), other)]
+    said = [
+        answer("x", dicom_id(1)),
+        answer("x", dicom_id(1), BOX),
+        answer("x", dicom_id(1), other),
+    ]
     write_qba(top, *P, said)
     samples = load(mimic, top).samples
     assert len(samples) == 1
@@ -73,9 +77,7 @@ def test_overlapping_regions_are_fused_and_stray_ones_clipped(mimic: MimicTrees,
     np.testing.assert_allclose(found, [[0.15, 0.5, 0.55, 1.0], [0.9, 0.0, 1.0, 0.1]], atol=1e-6)
 
 
-def test_phrases_without_a_box_or_of_other_images_are_counted(
-    mimic: MimicTrees, top: Path
-) -> None:
+def test_phrases_without_a_box_or_of_other_images_are_counted(mimic: MimicTrees, top: Path) -> None:
     mimic.add(*P, 2, split="train", view="LATERAL")
     said = [
         answer("a", dicom_id(1), BOX),
@@ -98,9 +100,7 @@ def test_the_split_is_that_of_mimic(mimic: MimicTrees, top: Path) -> None:
     assert [s.phrase for s in load(mimic, top, "test").samples] == ["b"]
 
 
-def test_a_zip_is_read_whether_or_not_it_holds_its_own_folder(
-    mimic: MimicTrees, top: Path
-) -> None:
+def test_a_zip_is_read_whether_or_not_it_holds_its_own_folder(mimic: MimicTrees, top: Path) -> None:
     path = write_qba(top, *P, [answer("a", dicom_id(1), BOX)])
     inner = path.relative_to(top / "exports" / "A_frontal")
     for name in (str(inner), str(inner.relative_to("qa"))):

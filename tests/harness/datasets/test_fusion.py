@@ -32,7 +32,9 @@ def test_a_repeated_box_is_one_box_and_nothing_stays_nothing() -> None:
 
 
 @given(st.lists(st.tuples(*[st.floats(0, 0.9)] * 2), max_size=12))
-def test_fused_boxes_lie_inside_the_hull_and_are_not_more(corners: list[tuple[float, float]]) -> None:
+def test_fused_boxes_lie_inside_the_hull_and_are_not_more(
+    corners: list[tuple[float, float]],
+) -> None:
     boxes = np.array([[x, y, x + 0.1, y + 0.1] for x, y in corners], np.float32).reshape(-1, 4)
     fused = fuse_boxes(boxes)
     assert len(fused) <= len(boxes)
@@ -42,7 +44,9 @@ def test_fused_boxes_lie_inside_the_hull_and_are_not_more(corners: list[tuple[fl
 
 
 def test_it_equals_the_reference_implementation() -> None:
-    reference = pytest.importorskip("ensemble_boxes", reason="pip install ensemble-boxes to compare")
+    reference = pytest.importorskip(
+        "ensemble_boxes", reason="pip install ensemble-boxes to compare"
+    )
     rng = np.random.default_rng(0)
     for _ in range(50):
         low = rng.random((rng.integers(1, 9), 2)) * 0.7

@@ -119,7 +119,9 @@ def test_more_cells_than_columns_is_refused_with_the_line(tmp_path: Path) -> Non
 
 def test_an_age_that_is_no_number_is_refused(tmp_path: Path) -> None:
     for age in ("old", "nan", "inf"):
-        roots = write(tmp_path, [f"a,a.png,p1,x,{age}"], "image_id,file,patient_id,text_findings,age")
+        roots = write(
+            tmp_path, [f"a,a.png,p1,x,{age}"], "image_id,file,patient_id,text_findings,age"
+        )
         assert f"age '{age}' is not a number" in refused(roots)
 
 
@@ -237,7 +239,9 @@ def test_the_real_folder_has_the_counts_its_page_states(realcxr: Path) -> None:
 
 def test_the_patients_right_lung_lies_left_in_real_images(realcxr: Path) -> None:
     phrases = load({"manifest": realcxr}, "grounding").samples
-    right = {s.image.image_id: s.boxes[:, [0, 2]].mean() for s in phrases if s.phrase == "right lung"}
+    right = {
+        s.image.image_id: s.boxes[:, [0, 2]].mean() for s in phrases if s.phrase == "right lung"
+    }
     left = {s.image.image_id: s.boxes[:, [0, 2]].mean() for s in phrases if s.phrase == "left lung"}
     assert len(right) > 50
     assert all(right[name] < left[name] for name in right if name in left)

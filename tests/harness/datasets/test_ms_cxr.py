@@ -128,9 +128,7 @@ def test_a_limit_takes_images(films: Any, ms_cxr: Write) -> None:
         (("", 4, 5, 9), "not four numbers"),
     ],
 )
-def test_a_bad_box_names_file_and_line(
-    films: Any, ms_cxr: Write, xywh: Any, problem: str
-) -> None:
+def test_a_bad_box_names_file_and_line(films: Any, ms_cxr: Write, xywh: Any, problem: str) -> None:
     message = refused(ms_cxr([*ROWS, (*Q, 2, "Edema", "edema", xywh)]))
     assert "MS_CXR_Local_Alignment_v1.1.0.csv line 6" in message
     assert problem in message

@@ -79,7 +79,9 @@ def test_a_denial_has_no_boxes_and_a_positive_sentence_needs_one(padchest: PadCh
 
 def test_both_readers_are_read_and_none_is_not_an_empty_reading(padchest: PadChestTree) -> None:
     second = [[0.1, 0.5, 0.5, 0.9], [0.6, 0.6, 0.7, 0.7]]
-    padchest.add(1, sentence("a", RIGHT, extra_boxes=second), sentence("b", RIGHT), sentence("no c"))
+    padchest.add(
+        1, sentence("a", RIGHT, extra_boxes=second), sentence("b", RIGHT), sentence("no c")
+    )
     first, alone, denial = load(padchest).samples
     np.testing.assert_allclose(first.second_reader, np.float32(second))
     assert alone.second_reader is None
