@@ -13,18 +13,22 @@ import numpy as np
 import PIL.Image
 import pytest
 
-REPORT = """                                 FINAL REPORT
- EXAMINATION:  CHEST (PA AND LAT)
- 
- FINDINGS: 
- 
- Small right pleural effusion.  No pneumothorax
- is seen.
- 
- IMPRESSION: 
- 
- Right effusion.
-"""
+REPORT = "\n".join(
+    [
+        "                                 FINAL REPORT",
+        " EXAMINATION:  CHEST (PA AND LAT)",
+        " ",
+        " FINDINGS: ",
+        " ",
+        " Small right pleural effusion.  No pneumothorax",
+        " is seen.",
+        " ",
+        " IMPRESSION: ",
+        " ",
+        " Right effusion.",
+        "",
+    ]
+)
 
 
 def dicom_id(number: int) -> str:

@@ -43,7 +43,7 @@ def test_a_ragged_or_empty_table_is_named(tmp_path: Path) -> None:
     path.write_text("")
     with pytest.raises(BenchError, match=r"t\.csv: not a readable CSV"):
         read_table(path)
-    with pytest.raises(BenchError, match="no column id. Found: an empty file"):
+    with pytest.raises(BenchError, match=r"no column id\. Found: an empty file"):
         read_rows(path, ("id",))
 
 

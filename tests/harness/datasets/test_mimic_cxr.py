@@ -1,6 +1,5 @@
 import gzip
 import zipfile
-from pathlib import Path
 from typing import Any
 
 import pytest

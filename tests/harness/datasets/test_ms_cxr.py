@@ -41,14 +41,16 @@ def refused(roots: dict[str, Path], split: str = "all") -> str:
     return str(caught.value)
 
 
-def test_rows_of_one_phrase_are_one_pair_with_all_its_boxes(films: Any, ms_cxr: Write) -> None:
+@pytest.mark.usefixtures("films")
+def test_rows_of_one_phrase_are_one_pair_with_all_its_boxes(ms_cxr: Write) -> None:
     dataset = load(ms_cxr(ROWS))
     assert [len(s.boxes) for s in dataset.samples] == [2, 1, 1]
     expected = np.array([[4 / 80, 30 / 60, 36 / 80, 56 / 60], [50 / 80, 0.5, 60 / 80, 40 / 60]])
     np.testing.assert_allclose(dataset.samples[0].boxes, expected, rtol=1e-6)
 
 
-def test_all_four_forms_of_the_release_give_the_same_samples(films: Any, ms_cxr: Write) -> None:
+@pytest.mark.usefixtures("films")
+def test_all_four_forms_of_the_release_give_the_same_samples(ms_cxr: Write) -> None:
     forms = [
         load(ms_cxr(ROWS, "1.1.0")),
         load(ms_cxr(ROWS, "1.0.0")),
@@ -62,7 +64,8 @@ def test_all_four_forms_of_the_release_give_the_same_samples(films: Any, ms_cxr:
     assert forms[1].version.startswith("0.1 on")
 
 
-def test_the_coco_file_says_the_same_as_the_csv(films: Any, ms_cxr: Write) -> None:
+@pytest.mark.usefixtures("films")
+def test_the_coco_file_says_the_same_as_the_csv(ms_cxr: Write) -> None:
     table = load(ms_cxr(ROWS, "1.1.0"))
     roots = ms_cxr(ROWS, "1.0.0", coco=True)
     coco = load(roots)
@@ -72,7 +75,8 @@ def test_the_coco_file_says_the_same_as_the_csv(films: Any, ms_cxr: Write) -> No
         np.testing.assert_array_equal(one.boxes, other.boxes)
 
 
-def test_the_mimic_split_decides_and_not_the_column(films: Any, ms_cxr: Write) -> None:
+@pytest.mark.usefixtures("films")
+def test_the_mimic_split_decides_and_not_the_column(ms_cxr: Write) -> None:
     roots = ms_cxr(ROWS)  # its split column says train everywhere
     test = load(roots, "test")
     assert [s.phrase for s in test.samples] == ["stable cardiomegaly"]
@@ -82,7 +86,8 @@ def test_the_mimic_split_decides_and_not_the_column(films: Any, ms_cxr: Write) -
     assert "no item left in split train" in refused(roots, "train")
 
 
-def test_findings_views_and_comparisons_are_marked(films: Any, ms_cxr: Write) -> None:
+@pytest.mark.usefixtures("films")
+def test_findings_views_and_comparisons_are_marked(ms_cxr: Write) -> None:
     first, _, heart = load(ms_cxr(ROWS)).samples
     assert (first.finding, first.fixed, first.comparison, first.groups) == (
         *("pneumonia", False, False),
@@ -91,7 +96,8 @@ def test_findings_views_and_comparisons_are_marked(films: Any, ms_cxr: Write) ->
     assert (heart.finding, heart.fixed, heart.comparison) == ("cardiomegaly", True, True)
 
 
-def test_sample_ids_are_stable_and_tell_no_phrase(films: Any, ms_cxr: Write) -> None:
+@pytest.mark.usefixtures("films")
+def test_sample_ids_are_stable_and_tell_no_phrase(ms_cxr: Write) -> None:
     ids = [s.sample_id for s in load(ms_cxr(ROWS)).samples]
     assert ids == [
         f"{dicom_id(1)}/pneumonia/2",
@@ -112,12 +118,14 @@ def test_an_image_outside_the_split_table_or_without_a_file_is_counted(
     assert dataset.excluded == {"image file missing": 2, "image not in the MIMIC split table": 1}
 
 
-def test_a_limit_takes_images(films: Any, ms_cxr: Write) -> None:
+@pytest.mark.usefixtures("films")
+def test_a_limit_takes_images(ms_cxr: Write) -> None:
     dataset = load(ms_cxr(ROWS), limit=1)
     assert [s.image.image_id for s in dataset.samples] == [dicom_id(1)] * 2
     assert dataset.excluded == {"beyond --limit 1": 1}
 
 
+@pytest.mark.usefixtures("films")
 @pytest.mark.parametrize(
     ("xywh", "problem"),
     [
@@ -128,7 +136,7 @@ def test_a_limit_takes_images(films: Any, ms_cxr: Write) -> None:
         (("", 4, 5, 9), "not four numbers"),
     ],
 )
-def test_a_bad_box_names_file_and_line(films: Any, ms_cxr: Write, xywh: Any, problem: str) -> None:
+def test_a_bad_box_names_file_and_line(ms_cxr: Write, xywh: Any, problem: str) -> None:
     message = refused(ms_cxr([*ROWS, (*Q, 2, "Edema", "edema", xywh)]))
     assert "MS_CXR_Local_Alignment_v1.1.0.csv line 6" in message
     assert problem in message
@@ -141,7 +149,8 @@ def test_a_folder_without_annotations_says_which_files_were_looked_for(
     assert "has no MS_CXR_Local_Alignment_v1.1.0.csv" in refused(roots)
 
 
-def test_a_coco_file_with_a_missing_field_names_it(films: Any, ms_cxr: Write) -> None:
+@pytest.mark.usefixtures("films")
+def test_a_coco_file_with_a_missing_field_names_it(ms_cxr: Write) -> None:
     roots = ms_cxr(ROWS, coco=True)
     path = next(roots["ms-cxr"].glob("*.json"))
     path.write_text(path.read_text().replace('"label_text"', '"sentence"'))
@@ -153,7 +162,8 @@ def test_without_images_the_missing_tree_is_named(ms_cxr: Write) -> None:
     assert "no images (mimic-cxr-jpg or mimic-cxr) are set" in refused(roots)
 
 
-def test_a_right_opacity_is_bright_inside_its_box_at_image_left(films: Any, ms_cxr: Write) -> None:
+@pytest.mark.usefixtures("films")
+def test_a_right_opacity_is_bright_inside_its_box_at_image_left(ms_cxr: Write) -> None:
     sample = load(ms_cxr(ROWS[:1])).samples[0]
     x1, y1, x2, y2 = np.round(sample.boxes[0] * [80, 60, 80, 60]).astype(int)
     shown = Image(sample.image.image_id, sample.image.file).read().astype(int)

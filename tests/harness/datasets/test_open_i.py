@@ -16,7 +16,8 @@ def xml(number: int, findings: str = "Clear lungs.", *images: str) -> str:
         f'<parentImage id="{name}"><figureId>F</figureId></parentImage>' for name in images
     )
     return (
-        f'<?xml version="1.0"?><eCitation><uId id="CXR{number}"/><MedlineCitation><Article><Abstract>'
+        f'<?xml version="1.0"?><eCitation><uId id="CXR{number}"/>'
+        f"<MedlineCitation><Article><Abstract>"
         f'<AbstractText Label="COMPARISON">None.</AbstractText>'
         f'<AbstractText Label="FINDINGS">{findings}</AbstractText>'
         f'<AbstractText Label="IMPRESSION">Normal\n chest.</AbstractText>'

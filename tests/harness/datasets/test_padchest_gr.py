@@ -1,5 +1,5 @@
 import json
-from pathlib import Path
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -211,9 +211,7 @@ def test_a_right_effusion_is_bright_inside_its_box_at_image_left(padchest: PadCh
     assert shown[y1:y2, 80 - x2 : 80 - x1].mean() < 40
 
 
-def test_a_table_in_a_zip_is_read(padchest: PadChestTree, tmp_path: Path) -> None:
-    import zipfile
-
+def test_a_table_in_a_zip_is_read(padchest: PadChestTree) -> None:
     padchest.add(1, sentence("x", RIGHT))
     roots = padchest.write()
     table = padchest.top / "master_table.csv"

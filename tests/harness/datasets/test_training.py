@@ -58,7 +58,7 @@ def test_every_frontal_image_comes_with_its_report_and_its_own_boxes(
 
 
 def test_patients_of_the_test_splits_given_are_left_out_with_a_count(
-    roots: dict[str, Path], mimic: MimicTrees
+    roots: dict[str, Path],
 ) -> None:
     judged = load_dataset("mimic-cxr", task="retrieval", split="train", roots=roots, limit=1)
     found = load("mimic-cxr", roots, keep_out=[judged])
