@@ -121,7 +121,8 @@ def _overlaps(section: Section, runs: Runs, source: DatasetSource) -> Iterator[F
     if section.key.task != "grounding" or ("", "miou") not in panel.columns:
         return
     chosen = models_of(panel)[: MOST - 1]
-    chosen += [row for row in panel.rows if row.model == "text-only"]
+    named = ("text-only",) if chosen else ("text-only", "mean-box", "centre-box")
+    chosen += [row for row in panel.rows if row.model in named]
     ious = {row.model: values for row in chosen if len(values := _ious(row, runs, source))}
     if ious:
         text = "Boxed phrases of movable findings. A model that guesses has its mass at zero."

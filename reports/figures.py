@@ -163,12 +163,13 @@ def finding_heatmap(table: pd.DataFrame, label: str) -> str:
             fmt=".2f",
             annot_kws={"fontsize": 8.5},
             cmap=seaborn.light_palette("#3f7fd9", as_cmap=True),
-            cbar_kws={"label": label, "shrink": 0.8},
+            cbar=False,  # the values stand in the cells; a bar would be a raster image
             vmin=0,
             linewidths=1,
             linecolor="none",
         )
         axes.grid(False)
+        axes.set_title(label, fontsize=9, loc="right", color=SOFT)
         axes.set_xlabel("")
         axes.set_ylabel("")
         axes.tick_params(length=0)

@@ -6,7 +6,6 @@ from pathlib import Path
 from harness.atomic import write_text
 from harness.tasks import TASKS, find_task
 from reports.csv_text import csv_text
-from reports.evidence import figures_of, ranks_of
 from reports.latex import latex
 from reports.markdown import markdown
 from reports.page import Extras, render_page
@@ -51,6 +50,8 @@ def _extras(
     extras = Extras(published=published_tables(), definitions=_definitions(found))
     if source is None:
         return extras
+    from reports.evidence import figures_of, ranks_of  # seaborn takes seconds to import
+
     ranks, notes, figures, pictures = {}, {}, {}, {}
     for section in found:
         ranges, note = ranks_of(section, runs, source)

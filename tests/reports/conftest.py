@@ -8,16 +8,27 @@ import select
 import shutil
 import socket
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image as PilImage
 
+from harness.data_access import DataAccess
+from harness.plan import plan_cells
 from harness.record import DatasetInfo, ModelInfo, RunRecord, Score
+from harness.run import Settings, run_cells
+from harness.suite_schema import Evaluation, ModelReference, Suite
+
+sys.path.append(str(Path(__file__).parent))  # suites here name models as toy_models:load
+
+from toy_models import SIDE, cell_box
 
 
 def build_record(model: str = "alpha", **changes) -> RunRecord:
@@ -104,6 +115,80 @@ def film() -> np.ndarray:
     pixels = np.full((60, 80), 60, np.uint8)
     pixels[:, 40:] = 120
     return pixels
+
+
+SECRET = "Zebrafinch opacity"  # stands in every report text and phrase of the toy data
+PATIENTS = 48
+
+
+def write_toy_data(folder: Path) -> Path:
+    """A manifest of 48 films, one bright square each; text and phrase name the square's zone."""
+    (folder / "images").mkdir(parents=True)
+    rows = ["image_id,file,patient_id,view,text_findings,sex"]
+    phrases = []
+    for index in range(PATIENTS):
+        cell = index % SIDE**2
+        pixels = np.random.default_rng(index).integers(40, 60, (96, 96)).astype(np.uint8)
+        row, column = divmod(cell, SIDE)
+        pixels[24 * row : 24 * (row + 1), 24 * column : 24 * (column + 1)] = 210
+        PilImage.fromarray(pixels).save(folder / "images" / f"i{index:02}.png")
+        view, sex = ("PA", "AP")[index % 2], "FM"[index % 3 == 0]
+        text = f"{SECRET} in zone {cell} of film {index}."
+        rows.append(f"i{index:02},images/i{index:02}.png,p{index:02},{view},{text},{sex}")
+        phrase = f"{SECRET} in zone {cell}"
+        line = {"image_id": f"i{index:02}", "phrase": phrase, "kind": "finding"}
+        phrases.append(json.dumps({**line, "boxes": [cell_box(cell)]}))
+    (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
+    (folder / "phrases.jsonl").write_text("\n".join(phrases) + "\n")
+    return folder
+
+
+TOY_MODELS = (
+    ModelReference(name="sharp", use="toy_models:load"),
+    ModelReference(name="blunt", use="toy_models:load", options={"every": 3, "shy": True}),
+    ModelReference(name="blunter", use="toy_models:load", options={"every": 2}),
+    ModelReference(name="leaky", use="toy_models:load", options={"seen": True, "every": 4}),
+    ModelReference(name="wreck", use="toy_models:broken"),
+    *(ModelReference(name=n) for n in ("chance", "oracle", "centre-box", "text-only", "nothing")),
+)
+
+
+def run_toy_suite(data: Path, out: Path, **options: Any) -> None:
+    """Both tasks on the toy data with all toy models, through the harness's own runner."""
+    evaluations = [
+        Evaluation(
+            task="retrieval",
+            dataset="manifest",
+            split="all",
+            options={"relevance": ["same_study", "same_text"]},
+        ),
+        Evaluation(task="grounding", dataset="manifest", split="all"),
+    ]
+    suite = Suite(suite="toy", models=list(TOY_MODELS), evaluations=evaluations)
+    access = DataAccess({"manifest": data})
+    settings = Settings(out, "toy", "cpu", command="bench run toy --data manifest=/home/x/films")
+    list(run_cells(plan_cells(suite), access, replace(settings, **options)))
+
+
+@pytest.fixture(scope="session")
+def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy manifest; read only."""
+    return write_toy_data(tmp_path_factory.mktemp("toy") / "films")
+
+
+@pytest.fixture(scope="session")
+def toy_runs(toy_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A runs folder on the toy data; read only."""
+    out = tmp_path_factory.mktemp("runs") / "toy"
+    run_toy_suite(toy_data, out)
+    return out
+
+
+@pytest.fixture
+def own_runs(toy_runs: Path, tmp_path: Path) -> Path:
+    """A copy of the runs folder that a test may change."""
+    shutil.copytree(toy_runs, tmp_path / "runs")
+    return tmp_path / "runs"
 
 
 class Browser:

@@ -1,0 +1,275 @@
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from harness.commands.report import command
+from harness.errors import BenchError
+from harness.record import Score
+from reports.definitions import PHANTOM_SENTENCE
+from reports.evidence import ranks_of
+from reports.figures import (
+    SpeedPoint,
+    finding_heatmap,
+    iou_histograms,
+    pareto_front,
+    recall_curves,
+    speed_accuracy,
+)
+from reports.latex import latex
+from reports.page import Extras, render_page
+from reports.published import published_tables
+from reports.report import write_report
+from reports.runs import dataset_source, read_runs, runs_folders
+from reports.tables import sections
+from reports.whiskers import lanes
+
+SECRET = "Zebrafinch"
+
+
+@pytest.fixture(scope="session")
+def report(toy_runs, toy_data, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("report")
+    write_report(read_runs([toy_runs]), out, source=dataset_source({"manifest": toy_data}))
+    return out
+
+
+def restrict(runs: Path) -> None:
+    """Every record says that its data stand under a use agreement."""
+    for path in runs.glob("cells/*/record.json"):
+        text = path.read_text()
+        assert '"restricted": false' in text
+        path.write_text(text.replace('"restricted": false', '"restricted": true'))
+
+
+def test_a_report_is_four_files(report):
+    names = {"report.html", "report.md", "report.csv", "report.tex"}
+    assert {path.name for path in report.iterdir()} == names
+
+
+def test_the_page_asks_for_nothing_outside_itself(report):
+    page = (report / "report.html").read_text()
+    addresses = set(re.findall(r"https?://[^\"' <)]+", page))
+    assert all(address.startswith("http://www.w3.org/") for address in addresses)  # name spaces
+    assert not re.search(r'(?:src|href)="(?!data:|#)', page)
+
+
+def test_the_page_policy_lets_only_its_own_script_run(report):
+    page = (report / "report.html").read_text()
+    assert "default-src 'none'" in page
+    assert re.search(r"script-src 'sha256-[\w+/]{43}='", page)
+
+
+def test_the_same_runs_give_the_same_bytes(report, toy_runs, toy_data, tmp_path):
+    write_report(read_runs([toy_runs]), tmp_path, source=dataset_source({"manifest": toy_data}))
+    for path in report.iterdir():
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_restricted_text_and_pixels_stay_out_of_every_file(own_runs, toy_data, tmp_path):
+    restrict(own_runs)
+    out = tmp_path / "out"
+    write_report(read_runs([own_runs]), out, source=dataset_source({"manifest": toy_data}))
+    for path in out.iterdir():
+        assert SECRET not in path.read_text(), path.name
+    assert "data:image" not in (out / "report.html").read_text()
+
+
+def test_a_private_report_has_pictures_and_is_stamped(own_runs, toy_data, tmp_path):
+    restrict(own_runs)
+    source = dataset_source({"manifest": toy_data})
+    write_report(read_runs([own_runs]), tmp_path / "out", source=source, private=True)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "data:image/jpeg" in page
+    assert "Do not publish" in page
+
+
+def test_unrestricted_data_have_a_dozen_thumbnails_per_table(report):
+    assert (report / "report.html").read_text().count("data:image/jpeg") == 24
+
+
+def test_no_folder_of_the_user_is_printed(report, toy_data):
+    for path in report.iterdir():
+        assert "/home/x/films" not in path.read_text()
+        assert str(toy_data) not in path.read_text()
+
+
+def test_models_that_cannot_be_told_apart_share_ranks(toy_runs, toy_data):
+    runs = read_runs([toy_runs])
+    section = next(s for s in sections(runs.records) if s.key.task == "grounding")
+    ranks, note = ranks_of(section, runs, dataset_source({"manifest": toy_data}))
+    names = {row.record.key: row.model for row in section.panels[0].rows}
+    assert note == ""
+    # sharp is right on all 48, blunt on two thirds, blunter on half of them
+    assert {names[key]: rank for key, rank in ranks.items()} == {
+        "sharp": "1",
+        "blunt": "2–3",
+        "blunter": "2–3",
+    }
+
+
+def test_a_model_that_saw_the_test_data_is_not_ranked(toy_runs, toy_data):
+    runs = read_runs([toy_runs])
+    leaky = [r for r in runs.records if r.model.name == "leaky"]
+    assert {r.exposure for r in leaky} == {"contaminated"}
+    for section in sections(runs.records):
+        ranks, _ = ranks_of(section, runs, dataset_source({"manifest": toy_data}))
+        assert ranks
+        assert not {r.key for r in leaky} & set(ranks)
+
+
+def test_retrieval_is_ranked_without_the_data_and_grounding_says_what_is_missing(toy_runs):
+    runs = read_runs([toy_runs])
+    found = {s.key.task: ranks_of(s, runs, dataset_source({})) for s in sections(runs.records)}
+    assert len(found["retrieval"][0]) == 3
+    assert found["grounding"][0] == {}
+    assert "true boxes" in found["grounding"][1]
+
+
+def test_other_data_under_the_same_name_are_refused(toy_runs, realcxr):
+    runs = read_runs([toy_runs])
+    dataset, reason = dataset_source({"manifest": realcxr})(runs.records[0])
+    assert dataset is None
+    assert "was made on data" in reason
+
+
+def test_a_folder_of_runs_folders_is_read_as_one(toy_runs, tmp_path):
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all" / "toy").symlink_to(toy_runs)
+    assert runs_folders([tmp_path / "all"]) == [tmp_path / "all" / "toy"]
+    with pytest.raises(BenchError, match="no cells here"):
+        read_runs([tmp_path])
+
+
+def test_published_rows_stand_apart_with_source_and_confidence(report):
+    page = (report / "report.html").read_text()
+    measured, published = page.split('<section id="published">')
+    assert "CARZero" not in measured
+    assert "63.98" in published
+    assert "not ranked" in published
+
+
+def test_published_numbers_are_those_of_the_source():
+    tables = {table.title: table for table in published_tables()}
+    lofi = tables["MIMIC-CXR test, retrieval"].rows[0]
+    assert lofi.values == {
+        "Image→Text R@1": "13.90",
+        "Image→Text R@40": "72.53",
+        "Text→Image R@1": "11.91",
+    }
+    external = tables["PadChest-GR test, external (not trained on it)"].rows
+    assert [list(row.values.values()) for row in external] == [
+        ["63.55", "48.00", "25.34"],
+        ["31.44", "24.00", "2.10"],
+    ]
+
+
+def test_every_published_number_has_a_source_a_confidence_and_a_column():
+    for table in published_tables():
+        assert table.protocol
+        for row in table.rows:
+            assert row.source
+            assert row.confidence.startswith(("primary", "secondary"))
+            assert set(row.values) <= set(table.metrics)
+
+
+def test_what_is_known_from_memory_or_does_not_hold_is_not_published():
+    text = (Path(__file__).parents[2] / "reports" / "published.yaml").read_text()
+    numbers = {
+        value
+        for table in yaml.safe_load(text)
+        for row in table["rows"]
+        for value in row["values"].values()
+    }
+    assert not numbers & {"21.6", "48.9", "60.2", "7.2", "20.6", "30.3"}  # from memory
+    assert not numbers & {"23.3", "24.9", "26.1", "28.9", "31.2", ".382", ".462", "98.9"}
+
+
+def test_whiskers_lie_where_the_numbers_are(record, mious):
+    scores = [Score(metric="miou", value=0.2, low=0.1, high=0.4, n=9)]
+    rows = [
+        record(task="grounding", scores=scores),
+        record("nothing", task="grounding", card={"control": True}, scores=mious(0.1)[:1]),
+        record("oracle", task="grounding", card={"control": True}, scores=mious(1.0)[:1]),
+    ]
+    (section,) = sections(rows)
+    found = lanes(section.panels[0], "grounding")
+    lane = found.lanes[rows[0].key]
+    assert (lane.low, lane.at, lane.high, found.floor) == (25.0, 50.0, 100.0, 25.0)
+    assert rows[2].key not in found.lanes  # the oracle lies beyond the scale
+
+
+def test_a_panel_without_numbers_has_no_lanes(record):
+    (section,) = sections([record(scores=[Score(metric="miou", value=None)])])
+    assert lanes(section.panels[0], "grounding") is None
+
+
+def test_the_page_of_nothing_is_a_page():
+    assert "0 models" in render_page([], Extras(), title="empty")
+
+
+def test_latex_escapes_what_it_would_execute(record):
+    text = latex(sections([record(r"a_b & 50% $x$ \input{/etc/passwd}")]))
+    assert r"a\_b \& 50\% \$x\$ \textbackslash{}input\{/etc/passwd\}" in text
+
+
+def test_latex_has_as_many_cells_as_columns(report):
+    text = (report / "report.tex").read_text()
+    for table in re.findall(r"\\begin\{tabular\}\{([lr]+)\}(.*?)\\end", text, re.DOTALL):
+        lines = [line for line in table[1].splitlines() if "sharp" in line or "leaky" in line]
+        assert lines
+        assert all(line.replace(r"\&", "").count("&") == len(table[0]) - 1 for line in lines)
+
+
+def test_latex_says_that_phantoms_are_phantoms(record):
+    assert PHANTOM_SENTENCE in latex(sections([record(data={"phantom": True})]))
+
+
+def test_a_slower_and_worse_model_is_not_on_the_front():
+    points = [SpeedPoint("a", 10, 0.5), SpeedPoint("b", 20, 0.4), SpeedPoint("c", 5, 0.45)]
+    assert [p.model for p in pareto_front(points)] == ["a", "b"]
+
+
+RANKS = {"Image→Text": {"a": np.array([1, 3, 20]), "_b $x$": np.array([2, 2, 90])}}
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: speed_accuracy([SpeedPoint("a<b>", 10, 0.5, 0.4, 0.6)], "R@10"),
+        lambda: speed_accuracy([SpeedPoint("$\\x$", 10, 0.5), SpeedPoint("b", 10, 0.5)], "R@10"),
+        lambda: recall_curves(RANKS, {"Image→Text": {1: 0.1, 10: 0.9}}),
+        lambda: recall_curves({"Image→Text": {"a": np.array([], int)}}, {}),
+        lambda: iou_histograms({"a": np.array([0.0, 0.5, 1.0])}),
+        lambda: finding_heatmap(_table(), "mIoU"),
+    ],
+)
+def test_a_figure_has_the_same_bytes_twice_and_the_colors_of_the_page(draw):
+    first, second = draw(), draw()
+    assert first == second
+    assert first.startswith("<svg")
+    assert "var(--" in first
+    assert "<b>" not in first
+    assert "<metadata" not in first
+
+
+def _table():
+    import pandas as pd
+
+    return pd.DataFrame([[0.1, np.nan]], index=["a_b"], columns=["nodule", "mass & more"])
+
+
+def test_the_command_writes_the_report_and_says_where(toy_runs, tmp_path):
+    arguments = [str(toy_runs), "--out", str(tmp_path), "--tables-only"]
+    done = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "report.html (and report.md, report.csv, report.tex)" in done.output
+    assert (tmp_path / "report.tex").is_file()
+
+
+def test_private_is_said_on_the_screen_too(toy_runs, tmp_path):
+    arguments = [str(toy_runs), "--out", str(tmp_path), "--tables-only", "--private"]
+    assert "do not publish" in CliRunner().invoke(command, arguments).stderr
