@@ -12,22 +12,22 @@ from harness.phantom.plan import Rendering
 from harness.phantom.vocabulary import FINDINGS
 
 NORMAL: Mapping[Rendering, float] = {"mimic": 0.33, "padchest": 0.28}
-SINGLE, COMMON_SET = 0.58, 0.32  # of the abnormal; the rest are random sets of two to four
+SINGLE, COMMON_SET = 0.61, 0.35  # of the abnormal; the rest are random sets of two to four
 
 SINGLES: Mapping[Rendering, Mapping[str, float]] = {
     "mimic": {
         "pleural_effusion": 15,
-        "pneumothorax": 8,
-        "consolidation": 15,
-        "atelectasis": 15,
-        "nodule": 12,
+        "pneumothorax": 7,
+        "consolidation": 17,
+        "atelectasis": 17,
+        "nodule": 14,
         "mass": 5,
-        "cardiomegaly": 7,
-        "edema": 3,
-        "interstitial": 4,
+        "cardiomegaly": 6,
+        "edema": 2,
+        "interstitial": 3,
         "rib_fracture": 8,
-        "hilar_enlargement": 2,
-        "mediastinal_widening": 2,
+        "hilar_enlargement": 1.5,
+        "mediastinal_widening": 1.5,
         "pleural_thickening": 2,
         "calcified_granuloma": 5,
         "emphysema": 2,
@@ -54,22 +54,20 @@ SINGLES: Mapping[Rendering, Mapping[str, float]] = {
 COMMON_SETS: Mapping[Rendering, Mapping[tuple[str, ...], float]] = {
     "mimic": {
         ("atelectasis", "pleural_effusion"): 22,
-        ("atelectasis", "consolidation"): 14,
-        ("consolidation", "pleural_effusion"): 14,
-        ("calcified_granuloma", "nodule"): 9,
-        ("cardiomegaly", "edema"): 8,
-        ("cardiomegaly", "pleural_effusion"): 9,
-        ("pneumothorax", "rib_fracture"): 12,
-        ("atelectasis", "rib_fracture"): 12,
+        ("atelectasis", "consolidation"): 20,
+        ("consolidation", "pleural_effusion"): 12,
+        ("calcified_granuloma", "nodule"): 12,
+        ("cardiomegaly", "edema"): 4,
+        ("pneumothorax", "rib_fracture"): 10,
+        ("atelectasis", "rib_fracture"): 16,
     },
     "padchest": {
         ("atelectasis", "pleural_effusion"): 16,
-        ("calcified_granuloma", "pleural_thickening"): 16,
-        ("calcified_granuloma", "nodule"): 16,
-        ("atelectasis", "pleural_thickening"): 14,
-        ("emphysema", "nodule"): 8,
-        ("cardiomegaly", "pleural_effusion"): 8,
-        ("atelectasis", "rib_fracture"): 12,
+        ("calcified_granuloma", "pleural_thickening"): 18,
+        ("calcified_granuloma", "nodule"): 18,
+        ("atelectasis", "pleural_thickening"): 16,
+        ("emphysema", "nodule"): 6,
+        ("atelectasis", "rib_fracture"): 14,
         ("consolidation", "pleural_effusion"): 10,
     },
 }

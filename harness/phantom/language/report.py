@@ -146,7 +146,9 @@ def _lay_out(plan: StudyPlan, kind: Sections, findings: str, impression: str) ->
 
 
 def _section(heading: str, text: str) -> list[str]:
-    wrap = textwrap.TextWrapper(width=WIDTH, initial_indent=" ", subsequent_indent=" ")
+    wrap = textwrap.TextWrapper(
+        width=WIDTH, initial_indent=" ", subsequent_indent=" ", break_on_hyphens=False
+    )
     if heading in ("FINDINGS", "IMPRESSION"):
         return [f" {heading}: ", " ", *wrap.wrap(text)]
     return wrap.wrap(f"{heading}:  {text}" if heading else text)

@@ -18,6 +18,7 @@ JPEG_QUALITY = 95
 # A JPEG is filled up to a multiple of so many bytes a pixel, so that its size tells nothing of what
 # is in it (protocol.md §8.7): films compress to 0.3 to 0.5 and so all end up alike.
 BYTES_PER_PIXEL = 0.66
+_MARKER = 4  # bytes of a segment's marker and length
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -60,15 +61,20 @@ def jpeg_bytes(pixels: np.ndarray) -> bytes:
     data = stream.getvalue()
     step = int(pixels.size * BYTES_PER_PIXEL)
     missing = -len(data) % step
-    missing += step if 0 < missing < 4 else 0
-    comments = b""
-    while missing:
-        length = min(missing - 2, 0xFFFF)
-        # What is left must be nothing or hold a marker and its length (four bytes).
-        length -= 4 if 0 < missing - 2 - length < 4 else 0
-        comments += struct.pack(">BBH", 0xFF, 0xFE, length) + bytes(length - 2)
-        missing -= length + 2
-    return data[:2] + comments + data[2:]
+    missing += step if 0 < missing < _MARKER else 0
+    return data[:2] + comments(missing) + data[2:]
+
+
+def comments(length: int) -> bytes:
+    """JPEG comment segments that take exactly so many bytes (none, or at least a marker's four)."""
+    found = b""
+    while length >= _MARKER:
+        take = min(length, 0xFFFF + 2)
+        # What is left must be nothing or hold a marker and its length.
+        take -= _MARKER if 0 < length - take < _MARKER else 0
+        found += struct.pack(">BBH", 0xFF, 0xFE, take - 2) + bytes(take - _MARKER)
+        length -= take
+    return found
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
