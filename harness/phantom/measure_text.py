@@ -38,9 +38,11 @@ def same_findings_share(studies: pd.DataFrame) -> float:
     """Share of abnormal studies with nine or more others of the same findings, elsewhere.
 
     The findings are the same if their names and sizes in words are (`masked_text`); they lie
-    elsewhere if side, zone or number differ (`content`).
+    elsewhere if side, zone or number differ (`content`). 0 where no study is abnormal.
     """
     abnormal = studies[studies["masked_text"] != "normal"]
+    if abnormal.empty:
+        return 0.0
     pairs = list(zip(abnormal["masked_text"], abnormal["content"], strict=True))
     alike, same = Counter(masked for masked, _ in pairs), Counter(pairs)
     others = [alike[pair[0]] - same[pair] for pair in pairs]

@@ -141,7 +141,7 @@ def _elsewhere(finding: FindingPlan, coin: float) -> tuple[str, FindingPlan] | N
     if kind.fixed or kind.diffuse or finding.side not in _OTHER_SIDE or finding.count > 1:
         return None
     zone = _OTHER_ZONE.get(finding.zone, "")
-    if coin < 0.4 and kind.zones.get(zone):
+    if coin < 0.4 and zone and kind.zones.get(zone):
         return "zone", replace(finding, zone=zone)
     zone = "lower" if finding.zone == "retrocardiac" else finding.zone
     return "side", replace(finding, side=_OTHER_SIDE[finding.side], zone=zone)  # type: ignore[arg-type]
