@@ -9,6 +9,7 @@ import logging
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -231,7 +232,8 @@ class Cell:
         # Shards that are merged now, and temporary files of killed writers.
         for path in self._outcomes.glob("*"):
             if path.name not in keep:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # it costs space and is never read
+                    path.unlink()
 
 
 def _kind(path: Path) -> str:

@@ -311,3 +311,17 @@ def test_what_a_killed_writer_left_is_swept_when_the_cell_closes(
     (folder / f".ranks-0.parquet.abc{TEMPORARY}").write_bytes(b"half")
     writer.run(tmp_path, batch=12)
     assert len(list(folder.iterdir())) == 1
+
+
+def test_shards_that_cannot_be_removed_do_no_harm(
+    tmp_path: Path, writer: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", failing)
+        writer.run(tmp_path, batch=12)
+    cell = writer.cell_of(tmp_path)
+    assert cell.finished()
+    assert cell.read("ranks")["sample_id"].tolist() == writer.SAMPLES
