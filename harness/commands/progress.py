@@ -1,4 +1,4 @@
-"""What a run tells while it goes: a bar with ETA on a terminal, lines elsewhere, JSON on request."""
+"""What a run tells while it goes: bars with ETA on a terminal, lines elsewhere, JSON if asked."""
 
 import json
 import sys
@@ -32,6 +32,7 @@ class RunProgress:
     def __init__(self, *, quiet: bool = False, log_json: bool = False):
         self.quiet = quiet
         self.log_json = log_json
+        self.computed = 0  # cells that were not found finished
         self.console = Console(stderr=True, quiet=quiet or log_json)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -79,6 +80,7 @@ class RunProgress:
 
     def finished(self, record: RunRecord, cached: bool) -> None:
         """A cell is over."""
+        self.computed += not cached and record.status != "skipped"
         if self._inner is not None:
             self._bar.remove_task(self._inner)
             self._inner = None

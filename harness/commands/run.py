@@ -1,5 +1,6 @@
 """`bench run SUITE`: models x evaluations -> outcomes, records, leaderboard."""
 
+import hashlib
 import shlex
 import sys
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from harness.atomic import write_text
 from harness.commands.options import evaluation_options, output_options
 from harness.commands.progress import RunProgress
 from harness.data_access import DataAccess, Loaded
@@ -18,6 +20,7 @@ from harness.roots import data_roots
 from harness.run import Settings, Watch, run_cells
 from harness.suite import pick_models, read_suite
 
+STAMP = ".leaderboard"  # of which records the leaderboard was made
 FAILURES = {"failed", "timeout", "out_of_memory"}
 
 
@@ -73,12 +76,25 @@ def command(
         with RunLock(folder / ".lock"):
             watch = Watch(told.started, told.progress, told.finished)
             done = list(run_cells(cells, access, settings, watch))
-            _write(done, folder)
+            if told.computed or not _is_current(done, folder):
+                _write(done, folder)
     _finish(done, folder, quiet=quiet)
 
 
 def _command_line() -> str:
     return shlex.join(["bench", *sys.argv[1:]])
+
+
+def _stamp(done: Sequence[tuple[RunRecord, Loaded]]) -> str:
+    text = "".join(record.model_dump_json(exclude={"created", "environment"}) for record, _ in done)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _is_current(done: Sequence[tuple[RunRecord, Loaded]], folder: Path) -> bool:
+    stamp = folder / STAMP
+    pages = [folder / f"leaderboard.{kind}" for kind in ("csv", "md", "html")]
+    whole = all(page.is_file() for page in pages) and stamp.is_file()
+    return whole and stamp.read_text(encoding="utf-8") == _stamp(done)
 
 
 def _write(done: Sequence[tuple[RunRecord, Loaded]], folder: Path) -> None:
@@ -88,6 +104,7 @@ def _write(done: Sequence[tuple[RunRecord, Loaded]], folder: Path) -> None:
     records = [record for record, _ in done]
     pictures = sample_pictures(done, folder)
     write_leaderboard(records, folder, samples=pictures)
+    write_text(folder / STAMP, _stamp(done))
 
 
 def _finish(done: Sequence[tuple[RunRecord, Loaded]], folder: Path, *, quiet: bool) -> None:

@@ -5,7 +5,6 @@ from itertools import permutations
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.optimize import linear_sum_assignment
 
 from harness.metrics.overlap import iou_matrix, shape_classes
 from harness.metrics.ragged import Ragged
@@ -60,6 +59,8 @@ def best_assignment(
         totals = work[:, rows, every].sum(axis=2)
         columns = every[totals.argmax(axis=1)]
     else:
+        from scipy.optimize import linear_sum_assignment  # half a second to import
+
         columns = np.stack([linear_sum_assignment(g, maximize=True)[1] for g in work])
     lines = np.broadcast_to(rows, columns.shape)
     return (columns, lines) if flipped else (lines, columns)

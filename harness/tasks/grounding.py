@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from harness.boxes import no_boxes
 from harness.images import Image
@@ -20,12 +19,14 @@ from harness.models import (
     Shuffled,
     TruthGrounder,
 )
-from harness.outcomes_store import pack_heatmap, unpack_heatmap
 from harness.record import Score
 from harness.samples import Dataset, PhraseBoxes
 from harness.tasks.grounding_groups import grounding_groups
 from harness.tasks.shuffle import other_images
 from harness.tasks.task import Asking, NonFinite, OutcomeSink, Scored, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 KIND = "boxes"
 SHARD = 256  # answers that are stored at a time
@@ -33,6 +34,8 @@ SHARD = 256  # answers that are stored at a time
 
 def ask(asking: Asking) -> dict[str, float]:
     """Have every phrase located, storing answers as they come; counts of how they were answered."""
+    import pandas as pd
+
     samples = [s for s in asking.dataset.samples if isinstance(s, PhraseBoxes)]
     done = asking.sink.done_ids(KIND)
     todo = [sample for sample in samples if sample.sample_id not in done]
@@ -101,6 +104,8 @@ def _row(sample: PhraseBoxes, answer: Grounding, seconds: float, asking: Asking)
         "demonstrations": list(answer.demonstrations),
         "seconds": seconds,
     }
+    from harness.outcomes_store import pack_heatmap
+
     row |= pack_heatmap(answer.heatmap)
     if asking.store_text:
         row["raw"] = answer.raw
@@ -116,12 +121,14 @@ def _refuse_non_finite(where: str, answer: Grounding) -> None:
         raise NonFinite(f"{where}: the heat map has an infinity")
 
 
-def read_answers(frame: pd.DataFrame) -> dict[str, Grounding]:
+def read_answers(frame: "pd.DataFrame") -> dict[str, Grounding]:
     """Sample id to the stored answer."""
     return {str(row["sample_id"]): _grounding(row) for row in frame.to_dict("records")}
 
 
 def _grounding(row: Mapping[Any, Any]) -> Grounding:
+    from harness.outcomes_store import unpack_heatmap
+
     flat = np.asarray(row["boxes"], np.float32)
     scores = row["scores"]
     return Grounding(

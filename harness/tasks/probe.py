@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from harness.images import Image
 from harness.metrics.bootstrap import Interval, score
@@ -26,6 +25,7 @@ from harness.record import Score
 from harness.samples import Dataset, ProbeChoice
 from harness.tasks.embedding import embed_images, embed_texts, prepared_batches
 from harness.tasks.probe_groups import probe_groups
+from harness.tasks.retrieval_rows import chance_frame
 from harness.tasks.shuffle import other_images
 from harness.tasks.task import Asking, NonFinite, OutcomeSink, Scored, Task
 
@@ -37,13 +37,15 @@ def ask(asking: Asking) -> dict[str, float]:
     """Score the true side and the foil of every choice and store both."""
     samples = choices_of(asking.dataset)
     if isinstance(asking.model, AnalyticChance):
-        asking.sink.append("chance", pd.DataFrame({"sample_id": ["chance"]}))
+        asking.sink.append("chance", chance_frame())
         return {}
     true, false = _sides(asking, samples)
     for name, values in (("true text", true), ("foil", false)):
         if not np.isfinite(values).all():
             bad = samples[int(np.flatnonzero(~np.isfinite(values))[0])].sample_id
             raise NonFinite(f"{asking.card.name}: NaN or infinity for the {name} of {bad}")
+    import pandas as pd
+
     frame = pd.DataFrame(
         {
             "sample_id": [sample.sample_id for sample in samples],

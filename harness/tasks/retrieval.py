@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from harness.images import Image
 from harness.metrics.bootstrap import Interval, score
@@ -30,7 +29,7 @@ from harness.tasks.embedding import embed_images, embed_texts, prepared_batches,
 from harness.tasks.retrieval_chance import chance_scores
 from harness.tasks.retrieval_controls import rank_control
 from harness.tasks.retrieval_groups import retrieval_groups
-from harness.tasks.retrieval_rows import KIND, outcome_frame, outcomes_of
+from harness.tasks.retrieval_rows import KIND, chance_frame, outcome_frame, outcomes_of
 from harness.tasks.shuffle import other_images
 from harness.tasks.task import Asking, NonFinite, OutcomeSink, Scored, Task
 from harness.text import normalize
@@ -42,7 +41,7 @@ def ask(asking: Asking) -> dict[str, float]:
     """Rank every asked pair in both directions and store the ranks; counts of cut tokens."""
     samples = image_texts(asking.dataset)
     if isinstance(asking.model, AnalyticChance):
-        asking.sink.append(CHANCE, pd.DataFrame({"sample_id": ["chance"]}))
+        asking.sink.append(CHANCE, chance_frame())
         return {}
     pool, bearers = retrieval_pool(samples)
     if isinstance(asking.model, PoolScorer):

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import gammaln
 
 from harness.metrics.pool import CONVENTIONS, RetrievalPool
 from harness.metrics.retrieval import DIRECTIONS, RECALL_AT
@@ -29,6 +28,8 @@ def chance_recall(candidates: int, relevant: np.ndarray, k: int) -> float:
 
 
 def _log_choose(n: np.ndarray, k: int) -> np.ndarray:
+    from scipy.special import gammaln
+
     return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))
 
 

@@ -1,25 +1,37 @@
 """Ranked queries as rows of a table and back."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from harness.metrics.pool import CONVENTIONS, RetrievalPool
 from harness.metrics.retrieval import DIRECTIONS, RetrievalOutcomes
 from harness.samples import ImageText
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 KIND = "ranks"
+
+
+def chance_frame() -> "pd.DataFrame":
+    """The one row that says: computed, not asked."""
+    import pandas as pd
+
+    return pd.DataFrame({"sample_id": ["chance"]})
 
 
 def outcome_frame(
     samples: Sequence[ImageText], pool: RetrievalPool, outcomes: RetrievalOutcomes
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """One row per query of one direction; per convention rank, tie, relevant candidates and DCG.
 
     ``rank/...`` is 0 where the convention does not ask the query. ``top_ids`` are the samples of
     the best candidates, best first; a text stands under the first sample that bears it.
     """
+    import pandas as pd
+
     asked = [samples[row] for row in pool.queries]
     columns: dict[str, object] = {
         "sample_id": [sample.sample_id for sample in asked],
@@ -44,7 +56,7 @@ def outcome_frame(
 
 
 def outcomes_of(
-    frame: pd.DataFrame, samples: Sequence[ImageText], pool: RetrievalPool
+    frame: "pd.DataFrame", samples: Sequence[ImageText], pool: RetrievalPool
 ) -> Mapping[str, RetrievalOutcomes]:
     """What `outcome_frame` wrote, by direction, in the order of the pool's queries.
 
@@ -55,7 +67,7 @@ def outcomes_of(
 
 
 def _direction(
-    frame: pd.DataFrame, direction: str, samples: Sequence[ImageText], pool: RetrievalPool
+    frame: "pd.DataFrame", direction: str, samples: Sequence[ImageText], pool: RetrievalPool
 ) -> RetrievalOutcomes:
     rows = frame[frame["direction"] == direction].set_index("sample_id")
     rows = rows.loc[[samples[row].sample_id for row in pool.queries]]
@@ -76,11 +88,11 @@ def _direction(
     )
 
 
-def _stack(rows: pd.DataFrame, what: str) -> np.ndarray:
+def _stack(rows: "pd.DataFrame", what: str) -> np.ndarray:
     return np.stack([rows[f"{what}/{name}"].to_numpy() for name in CONVENTIONS], axis=1)
 
 
-def _label_hits(rows: pd.DataFrame) -> np.ndarray | None:
+def _label_hits(rows: "pd.DataFrame") -> np.ndarray | None:
     column = rows["label_hits"]
     return None if column.isna().all() else np.stack(list(column))
 

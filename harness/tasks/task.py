@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.box_tables import BoxTable
 from harness.embedding_cache import EmbeddingCache
@@ -12,6 +10,9 @@ from harness.metrics.metric import Metric
 from harness.models import ModelCard
 from harness.record import Score
 from harness.samples import Dataset
+
+if TYPE_CHECKING:  # pandas takes a second to import, which a finished suite need not pay
+    import pandas as pd
 
 Progress = Callable[[str, int, int], None]  # what, done, of
 
@@ -23,13 +24,15 @@ def _silent(*_: object) -> None:
 class OutcomeSink(Protocol):
     """Where outcomes go while they are computed; a cell of the store."""
 
-    def append(self, kind: str, frame: pd.DataFrame, keys: Sequence[str] = ("sample_id",)) -> None:
+    def append(
+        self, kind: str, frame: "pd.DataFrame", keys: Sequence[str] = ("sample_id",)
+    ) -> None:
         """Keep these rows; nothing already kept is lost whatever happens next."""
 
     def done_ids(self, kind: str) -> set[Any]:
         """Sample ids that need not be asked again."""
 
-    def read(self, kind: str) -> pd.DataFrame:
+    def read(self, kind: str) -> "pd.DataFrame":
         """All rows kept so far, one per sample id."""
 
 
