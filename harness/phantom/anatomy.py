@@ -4,13 +4,13 @@
 one study; `Changes` is what diseases do to the shape. The three together give the lofts.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from harness.phantom.plan import PatientPlan
-from harness.phantom.solids import Loft, column, ellipsoid
+from harness.phantom.solids import Loft, ellipsoid, loft_of
 from harness.phantom.streams import between, stream
 
 APEX, BASE = 122.0, -128.0  # heights of lung apex and deepest recess at rest, mm
@@ -100,7 +100,7 @@ def wall_at(build: Build, z: np.ndarray, inflation: float = 0.0) -> tuple[np.nda
 
 
 def lung(build: Build, side: str, posture: Posture, changes: Changes) -> Loft:
-    """The pleural cavity of one side, from apex to the deepest recess; domes and heart cut it later."""
+    """The pleural cavity of one side, apex to deepest recess; domes and heart cut it later."""
     sign = SIDES[side]
     apex, base = (
         APEX * build.tall,
@@ -140,14 +140,16 @@ def abdomen(build: Build, side: str, posture: Posture, changes: Changes) -> Loft
     b = deep[0] * np.sqrt(np.maximum(0.0, 1 - np.sin(t * np.pi / 2) ** 4))
     y = 6 + 10 * (z - base) / (top - base + 1e-6)
     loft = Loft(z, np.full_like(z, sign * wide[0] * 0.44), y, a, b)
-    low = column((-400, -399), x=loft.x[0], y=y[0], a=a[0], b=b[0])
-    return Loft(
-        *(np.concatenate([getattr(low, k), getattr(loft, k)]) for k in ("z", "x", "y", "a", "b"))
+    low = loft_of([(height, loft.x[0], y[0], a[0], b[0]) for height in (-400, -399)])
+    z, x, y, a, b = (
+        np.concatenate([getattr(low, name), getattr(loft, name)])
+        for name in ("z", "x", "y", "a", "b")
     )
+    return Loft(z, x, y, a, b)
 
 
 def heart_lofts(build: Build, posture: Posture, changes: Changes) -> list[Loft]:
-    """Left ventricle, right heart and the left atrial border; the hull of their spans is the heart."""
+    """Left ventricle, right heart, left atrial border; the hull of their spans is the heart."""
     h = 0.82 * build.heart * changes.heart
     tall = build.heart * changes.heart**0.35  # an enlarged heart grows sideways
     floor = (
@@ -156,7 +158,6 @@ def heart_lofts(build: Build, posture: Posture, changes: Changes) -> list[Loft]:
     z = floor + 18 + 0.26 * tall
     narrow = 1 - 0.16 * changes.inflation
     x = 5 + changes.shift
-    lean = (build.heart_tilt, 0.10)
     lean = (build.heart_tilt, -0.30)
     left = ellipsoid((x + 0.42 * h * narrow, 24, z - 6), (0.92 * h * narrow, 62, 0.80 * tall), lean)
     right = ellipsoid(
@@ -168,158 +169,55 @@ def heart_lofts(build: Build, posture: Posture, changes: Changes) -> list[Loft]:
     return [left, right, atrium]
 
 
-def vessel_lofts(build: Build, posture: Posture, changes: Changes) -> list[Loft]:
-    """Upper mediastinum, aortic arch, pulmonary trunk and superior vena cava."""
+def _widened(build: Build, changes: Changes) -> Loft:
+    """The tissue that widens the upper mediastinum."""
     m, tall = build.mediastinum, build.tall
     to_right, to_left = changes.mediastinum
-    s = changes.shift
-    arch = 52 * tall
-    top = column(
-        (
-            -330,
-            -130 * tall,
-            -40 * tall,
-            0,
-            40 * tall,
-            70 * tall,
-            100 * tall,
-            130 * tall,
-            170 * tall,
-        ),
-        x=[0, s + 2, s + 3, s + 1, s - 1, 0.8 * s - 2, 0.5 * s - 1, 0.2 * s, 0],
-        y=[-14, -14, -13, -12, -12, -14, -16, -18, -18],
-        a=[m - 8, m - 10, m - 8, m - 2, m - 4, m - 7, m - 6, m - 1, m + 3],
-        b=[50, 50, 50, 50, 48, 45, 40, 32, 30],
-    )
-    knob = ellipsoid((s + 19, -14, arch), (build.knob + 5, 30, build.knob + 5))
-    trunk = ellipsoid((s + 21, 6, 14 * tall), (18, 30, 34 * tall), (-0.10, 0.0))
-    rising = ellipsoid((s - 13, 8, 22 * tall), (20, 30, 48 * tall))
-    cava = column(
-        (-30 * tall, 20 * tall, 70 * tall, 95 * tall),
-        x=[s - 20, s - 19, s - 18, s - 16],
-        y=8,
-        a=[12, 13, 12, 9],
-        b=12,
-    )
-    lofts = [top, knob, trunk, rising, cava]
-    if to_right or to_left:
-        middle = s + (to_left - to_right) / 2
-        extra = (to_left + to_right) / 2
-        lofts.append(
-            column(
-                (-15 * tall, 15 * tall, 50 * tall, 85 * tall, 112 * tall),
-                x=middle,
-                y=0,
-                a=[m * 0.9, m + extra * 0.8, m + extra, m + 0.8 * extra, m * 0.6],
-                b=[20, 32, 34, 30, 20],
-            )
-        )
-    return lofts
+    middle, extra = changes.shift + (to_left - to_right) / 2, (to_left + to_right) / 2
+    rows = [
+        (-15, m * 0.9, 20),
+        (15, m + extra * 0.8, 32),
+        (50, m + extra, 34),
+        (85, m + 0.8 * extra, 30),
+        (112, m * 0.6, 20),
+    ]
+    return loft_of([(z * tall, middle, 0, a, b) for z, a, b in rows])
 
 
-def spine_depth(z: np.ndarray | float) -> np.ndarray | float:
-    """Depth y of the middle of the vertebral bodies: hollow at chest height, forward at the neck."""
-    return -68 + 0.00115 * np.square(z)
+def vessel_lofts(build: Build, changes: Changes) -> list[Loft]:
+    """Upper mediastinum, aortic arch, pulmonary trunk, rising aorta and superior vena cava."""
+    m, t, s = build.mediastinum, build.tall, changes.shift
+    middle = [
+        (-330, 0, -14, m - 8, 50),
+        (-130 * t, s + 2, -14, m - 10, 50),
+        (-40 * t, s + 3, -13, m - 8, 50),
+        (0, s + 1, -12, m - 2, 50),
+        (40 * t, s - 1, -12, m - 4, 48),
+        (70 * t, 0.8 * s - 2, -14, m - 7, 45),
+        (100 * t, 0.5 * s - 1, -16, m - 6, 40),
+        (130 * t, 0.2 * s, -18, m - 1, 32),
+        (170 * t, 0, -18, m + 3, 30),
+    ]
+    cava = [
+        (-30 * t, s - 20, 8, 12, 12),
+        (20 * t, s - 19, 8, 13, 12),
+        (70 * t, s - 18, 8, 12, 12),
+        (95 * t, s - 16, 8, 9, 12),
+    ]
+    knob = ellipsoid((s + 19, -14, 52 * t), (build.knob + 5, 30, build.knob + 5))
+    trunk = ellipsoid((s + 21, 6, 14 * t), (18, 30, 34 * t), (-0.10, 0.0))
+    rising = ellipsoid((s - 13, 8, 22 * t), (20, 30, 48 * t))
+    lofts = [loft_of(middle), knob, trunk, rising, loft_of(cava)]
+    return [*lofts, _widened(build, changes)] if any(changes.mediastinum) else lofts
 
 
-def spine_loft(build: Build) -> Loft:
+def spine_depth(z: np.ndarray) -> np.ndarray:
+    """Depth y of the middle of the vertebral bodies: far back at the chest, forward at the neck."""
+    return np.asarray(-68 + 0.00115 * np.square(z))
+
+
+def spine_loft() -> Loft:
     """Spine with its muscles and the descending aorta: what stands behind the heart."""
     z = np.linspace(-330, 190, 14)
     y = np.minimum(spine_depth(z), -45)
     return Loft(z, np.full_like(z, 3.0), y, np.full_like(z, 26.0), np.full_like(z, 24.0))
-
-
-def torso(build: Build, posture: Posture, changes: Changes) -> list[Loft]:
-    """Chest and belly, shoulders with neck, and two arms."""
-    t = build.tall
-    z = np.array([-330, -220, -150, -90, -30, 30, 70, 92, 112, 128, 140]) * t
-    wide, deep = wall_at(build, z)
-    belly = np.array([1.25, 1.2, 0.9, 0.6, 0.5, 0.55, 0.6, 0.55, 0.4, 0.3, 0.1]) * build.fat
-    across = np.array([0.93, 0.92, 0.95, 0.98, 1.0, 1.0, 0.98, 0.92, 0.80, 0.62, 0.40])
-    through = np.array([1, 1, 1, 1, 1, 0.96, 0.84, 0.68, 0.44, 0.2, 0.01])
-    rim = np.array([1, 1, 1, 1, 1, 1, 1, 0.9, 0.7, 0.4, 0.01])
-    a = np.maximum(np.minimum(wide, build.width * across * 1.05), build.width * across) + 13 + belly
-    b = build.depth * (1 + 0.15 * changes.inflation) * through + (12 + belly) * rim
-    chest = Loft(z, np.zeros_like(z), np.full_like(z, -1.0), a, b, square=True)
-    reach = build.shoulders
-    shoulder = column(
-        (76 * t, 88 * t, 102 * t, 118 * t, 132 * t, 142 * t, 152 * t, 165 * t, 185 * t, 260 * t),
-        x=0,
-        y=[-14, -14, -14, -16, -18, -20, -22, -23, -22, -20],
-        a=[
-            0.86 * reach,
-            0.95 * reach,
-            reach,
-            0.97 * reach,
-            0.86 * reach,
-            0.68 * reach,
-            0.48 * reach,
-            66,
-            60,
-            58,
-        ],
-        b=[4, 44, 64, 74, 77, 77, 74, 70, 66, 64],
-    )
-    if posture.raised:
-        shoulder = replace(shoulder, a=np.minimum(shoulder.a, 0.62 * reach))
-    arms = [
-        column(
-            (-400, 0, 60 * t, 110 * t, 128 * t),
-            x=[sign * (reach + posture.arms * k) for k in (1.0, 0.6, 0.25, -0.12, -0.2)],
-            y=-14,
-            a=[40, 44, 46, 42, 14],
-            b=[40, 46, 48, 44, 14],
-        )
-        for sign in SIDES.values()
-    ]
-    return [chest, shoulder, *arms]
-
-
-def breasts(build: Build) -> list[Loft]:
-    """The two breasts, empty for men."""
-    if not build.breast:
-        return []
-    k = build.breast
-    return [
-        ellipsoid(
-            (
-                sign * 0.56 * build.width,
-                build.depth * 0.86 + build.fat * 0.5,
-                -38 * build.tall - 14 * k,
-            ),
-            (48 + 20 * k, 26 + 34 * k, 50 + 22 * k),
-            (sign * -0.12, -0.45),
-        )
-        for sign in SIDES.values()
-    ]
-
-
-def airways(build: Build, changes: Changes) -> list[Loft]:
-    """Trachea and the first of both main bronchi (air)."""
-    t, s = build.tall, changes.shift
-    trachea = column(
-        (24 * t, 60 * t, 110 * t, 240 * t),
-        x=[2 + s, 1 + 0.8 * s, 0.3 * s, 0],
-        y=[-22, -20, -14, -6],
-        a=8.5,
-        b=9,
-    )
-    right = column((4 * t, 27 * t), x=[-24 + s, s], y=-20, a=7.5, b=7)
-    left = column((8 * t, 27 * t), x=[34 + s, 4 + s], y=-20, a=8.5, b=6)
-    return [trachea, right, left]
-
-
-def stomach(build: Build, posture: Posture, changes: Changes, fill: float) -> Loft:
-    """The gas bubble under the left dome, flat below where the fluid level stands; fill in 0..1."""
-    top = dome_height(build, "left", posture, changes) - 9
-    tall = 10 + 26 * fill
-    t = np.linspace(0, 1, 9)
-    cap = np.sqrt(np.maximum(0.0, 1 - t**2))
-    width = 20 + 24 * fill
-    return Loft(
-        top - tall + tall * t,
-        np.full_like(t, 0.45 * build.width),
-        np.full_like(t, 5.0),
-        width * cap,
-        26 * cap,
-    )

@@ -13,7 +13,7 @@ from harness.phantom.technique import Exposure
 
 @dataclass(frozen=True)
 class Signal:
-    """A film before noise: the scattered veil, and the negative log of what arrives (bright = dense)."""
+    """A film before noise: scattered veil and negative log of what arrives (bright = dense)."""
 
     veil: Plane
     log: Plane
@@ -24,7 +24,7 @@ def smooth(plane: Plane, sigma: float) -> Plane:
     """A Gaussian blur; wide ones are done on a coarser grid."""
     step = int(sigma // 3)
     if step < 2:
-        return gaussian_filter(plane, sigma, truncate=3.0, mode="nearest")
+        return np.asarray(gaussian_filter(plane, sigma, truncate=3.0, mode="nearest"))
     rows, columns = plane.shape
     tall, wide = -(-rows // step), -(-columns // step)
     padded = np.pad(plane, ((0, tall * step - rows), (0, wide * step - columns)), mode="edge")
@@ -57,14 +57,14 @@ def through(path: Plane, exposure: Exposure) -> Plane:
 
 
 def lung_texture(rng: np.random.Generator, camera: Camera, exposure: Exposure) -> Plane:
-    """A zero-mean, unit-variance field with a power-law spectrum: lung structure below resolution."""
+    """A zero-mean, unit-variance power-law field: the lung structure that is not resolved."""
     size = camera.size
     white = rng.standard_normal((size, size), np.float32)
     fy = np.fft.fftfreq(size, camera.pitch).astype(np.float32)[:, None]
     fx = np.fft.rfftfreq(size, camera.pitch).astype(np.float32)[None]
     f = np.sqrt(fy**2 + fx**2 + np.float32((1 / 45) ** 2))
     field = irfft2(rfft2(white) * f ** np.float32(-exposure.coarse), s=(size, size))
-    return field / field.std()
+    return np.asarray(field / field.std())
 
 
 def expose(path: Plane, air: Plane, camera: Camera, exposure: Exposure) -> Signal:
@@ -82,7 +82,7 @@ def without(path: Plane, signal: Signal, exposure: Exposure) -> Plane:
 
     The veil has no edges and nobody outlines it, so it is held fixed when two films are compared.
     """
-    return -np.log(through(path, exposure) + signal.veil + np.float32(1e-3))
+    return np.asarray(-np.log(through(path, exposure) + signal.veil + np.float32(1e-3)))
 
 
 def add_noise(
@@ -99,7 +99,7 @@ def add_noise(
         white /= white.std() / np.float32(0.8)
     quanta = np.float32(exposure.dose * 1000 * camera.pitch**2)
     counted = arriving + white * np.sqrt(arriving / quanta)
-    return -np.log(np.clip(counted, np.float32(1e-3), SATURATION))
+    return np.asarray(-np.log(np.clip(counted, np.float32(1e-3), SATURATION)))
 
 
 def process(log: Plane, camera: Camera, exposure: Exposure) -> Plane:
@@ -111,7 +111,7 @@ def process(log: Plane, camera: Camera, exposure: Exposure) -> Plane:
     sample = plane[::2, ::2].ravel()
     high = np.partition(sample, -(sample.size // 500) - 1)[-(sample.size // 500) - 1]
     low = sample.min()
-    return np.clip((plane - low) / (high - low), 0, 1)
+    return np.asarray(np.clip((plane - low) / (high - low), 0, 1))
 
 
 def equalize(pixels: np.ndarray) -> np.ndarray:
@@ -123,11 +123,11 @@ def equalize(pixels: np.ndarray) -> np.ndarray:
     first = total[pixels.min()]
     spread = max(1, int(total[-1] - first))
     table = np.clip(np.round((total - first) * 255.0 / spread), 0, 255).astype(np.uint8)
-    return table[pixels]
+    return np.asarray(table[pixels])
 
 
 def store(plane: Plane, shutter: np.ndarray, rendering: Rendering, toe: float) -> np.ndarray:
-    """Stored pixels: equalized uint8 for MIMIC, 12-bit values in uint16 behind an S curve for PadChest."""
+    """Stored pixels: equalized uint8 for MIMIC, 12 bits in uint16 on an S curve for PadChest."""
     if rendering == "mimic":
         eight = np.round(plane * np.float32(255)).astype(np.uint8)
         eight[shutter] = 0
@@ -137,4 +137,4 @@ def store(plane: Plane, shutter: np.ndarray, rendering: Rendering, toe: float) -
     curve = 1 / (1 + np.exp(-steep * (plane - CENTER)))
     twelve = np.round((curve - ends[0]) / (ends[1] - ends[0]) * np.float32(4095)).astype(np.uint16)
     twelve[shutter] = 0
-    return twelve
+    return np.asarray(twelve)

@@ -93,7 +93,7 @@ def _central_line(rng: np.random.Generator, scene: Scene, sign: float) -> list[C
 
 def _nasogastric(rng: np.random.Generator, scene: Scene, _: float) -> list[Cloud]:
     t, floor = scene.build.tall, height_at(scene, "left", 0.0)
-    end = (between(rng, 30, 70), 20, floor - between(rng, 45, 75))
+    end = (between(rng, 30, 70), 20.0, floor - between(rng, 45, 75))
     way = [
         (2, -24, 250),
         (3, -30, 100 * t),

@@ -1,4 +1,4 @@
-"""Findings without an edge: edema and interstitial disease, and those that change the patient's shape."""
+"""Findings without an edge: edema, interstitial disease, and those that change the shape."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,13 +7,14 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from harness.phantom.anatomy import SIDES, Changes
-from harness.phantom.findings import TISSUE, Setting, by_size, mottle
+from harness.phantom.findings import TISSUE, Setting, by_size, mottle, no_change
 from harness.phantom.plan import FindingPlan
 from harness.phantom.sites import HEIGHTS, height_at, sides_of
 from harness.phantom.solids import Plane, blob
 from harness.phantom.streams import stream
 from harness.phantom.vessels import hilum
 
+HEART = {"small": 1.17, "moderate": 1.30, "large": 1.46}  # scale of an enlarged heart
 SHAPES = ("cardiomegaly", "mediastinal_widening", "emphysema")
 
 
@@ -22,11 +23,8 @@ def changes_of(findings: tuple[FindingPlan, ...]) -> Changes:
     changes = Changes()
     for one in findings:
         if one.name == "cardiomegaly":
-            changes = replace(
-                changes,
-                heart=by_size(one, 1.0, 1.0, 1.0) ** 0.5
-                * {"small": 1.17, "moderate": 1.30, "large": 1.46}[one.size],
-            )
+            larger = HEART[one.size] * by_size(one, 1.0, 1.0, 1.0) ** 0.5
+            changes = replace(changes, heart=larger)
         elif one.name == "mediastinal_widening":
             wider = by_size(one, 9, 15, 23) * (0.8 + 0.4 * one.severity)
             tilt = stream(one.seed, "mediastinum").uniform(0.7, 1.3)
@@ -43,7 +41,7 @@ def _strength(finding: FindingPlan) -> np.float32:
 def edema(finding: FindingPlan, setting: Setting) -> Plane:
     """A butterfly of haze around the hila, streaks outward, and short lines at the bases."""
     scene, camera, paths = setting.scene, setting.camera, setting.paths
-    total = np.float32(0)
+    total = no_change(setting)
     strength = _strength(finding)
     for side in sides_of(finding):
         root = hilum(scene.build, side)
@@ -68,7 +66,7 @@ def interstitial(finding: FindingPlan, setting: Setting) -> Plane:
     net = np.abs(mottle(finding, camera, 2.2))
     grains = mottle(replace(finding, seed=finding.seed + 1), camera, 1.6)
     lines = 0.75 * np.exp(-np.square(net / 0.42)) - 0.30 + 0.22 * grains
-    total = np.float32(0)
+    total = no_change(setting)
     for side in sides_of(finding):
         bottom, top = height_at(scene, side, low), height_at(scene, side, high)
         z = camera.rows / np.float32(1.06)
@@ -77,7 +75,7 @@ def interstitial(finding: FindingPlan, setting: Setting) -> Plane:
         air = paths.air[side]
         depth = np.minimum(air, 130)
         total = total + _strength(finding) * window * (0.085 * depth * lines + 0.035 * depth)
-    return gaussian_filter(total, 0.5 / camera.pitch)
+    return np.asarray(gaussian_filter(total, 0.5 / camera.pitch))
 
 
 DIFFUSE: dict[str, Callable[[FindingPlan, Setting], Plane]] = {

@@ -1,7 +1,7 @@
 """A planned study drawn: pixels of every view, and what can be seen of every finding.
 
 The order of random draws never matters: every purpose (camera, exposure, noise, each finding) has
-its own stream, so adding, moving or removing a finding leaves exposure, markers and noise as they were.
+its own stream, so adding, moving or removing a finding leaves exposure, markers and noise alone.
 """
 
 from collections.abc import Collection
@@ -24,7 +24,7 @@ from harness.phantom.devices import devices_path
 from harness.phantom.diffuse import DIFFUSE, SHAPES, changes_of
 from harness.phantom.findings import FOCAL, Setting
 from harness.phantom.markers import markers_path, shutter_of
-from harness.phantom.plan import DrawnFinding, Film, FindingPlan, StudyPlan, View
+from harness.phantom.plan import DrawnFinding, Film, FindingPlan, Side, StudyPlan, View
 from harness.phantom.pleura import PLEURA
 from harness.phantom.project import Scene, paths_of, soft_of
 from harness.phantom.solids import Plane
@@ -82,7 +82,8 @@ def _mirror(one: DrawnFinding) -> DrawnFinding:
     def flip(boxes: np.ndarray) -> np.ndarray:
         return np.stack([1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]], axis=1)
 
-    other = {"left": "right", "right": "left"}.get(one.plan.side, one.plan.side)
+    exchanged: dict[Side, Side] = {"left": "right", "right": "left"}
+    other = exchanged.get(one.plan.side, one.plan.side)
     return replace(
         one,
         plan=replace(one.plan, side=other),
@@ -104,7 +105,7 @@ def _change(finding: FindingPlan, shot: _Shot) -> Plane:
         return DRAW[finding.name](finding, shot.setting)
     rest = tuple(f for f in shot.plan.findings if f is not finding)
     camera = shot.setting.camera
-    return shot.setting.paths.soft - soft_of(_scene(shot.plan, shot.view, rest), camera)
+    return np.asarray(shot.setting.paths.soft - soft_of(_scene(shot.plan, shot.view, rest), camera))
 
 
 def _render(plan: StudyPlan, view: View, size: int, markers: bool) -> Film:
@@ -127,7 +128,7 @@ def _whole_path(shot: _Shot, changes: list[Plane], markers: bool) -> Plane:
     for finding, change in zip(shot.plan.findings, changes, strict=True):
         if finding.name not in SHAPES:
             path = path + change
-    return np.maximum(np.float32(0), path)
+    return np.asarray(np.maximum(np.float32(0), path))
 
 
 def _truth(shot: _Shot, changes: list[Plane], path: Plane) -> tuple[DrawnFinding, ...]:

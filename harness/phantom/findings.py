@@ -29,6 +29,11 @@ class Setting:
     paths: Paths
 
 
+def no_change(setting: Setting) -> Plane:
+    """A plane of zeros as large as the film."""
+    return np.zeros((setting.camera.size, setting.camera.size), np.float32)
+
+
 def by_size(finding: FindingPlan, small: float, moderate: float, large: float) -> float:
     """The value of the finding's size word, varied by 12 % by its seed."""
     value = {"small": small, "moderate": moderate, "large": large}[finding.size]
@@ -42,7 +47,7 @@ def mottle(finding: FindingPlan, camera: Camera, grain: float) -> Plane:
     field = gaussian_filter(rng.standard_normal((count, count), np.float32), grain / 3.0)
     field /= field.std() + 1e-6
     at = np.minimum((np.arange(camera.size) * count) // camera.size, count - 1)
-    return gaussian_filter(field[at][:, at], 0.5 * 3.0 / camera.pitch)
+    return np.asarray(gaussian_filter(field[at][:, at], 0.5 * 3.0 / camera.pitch))
 
 
 def _airspace(setting: Setting, side: str, cluster: Plane, finding: FindingPlan) -> Plane:
@@ -50,16 +55,16 @@ def _airspace(setting: Setting, side: str, cluster: Plane, finding: FindingPlan)
     air = setting.paths.air[side]
     filled = air * (1 - np.exp(-cluster / (air + 1)))
     fuzz = 1 + 0.28 * mottle(finding, setting.camera, 5.0)
-    return TISSUE * filled * np.maximum(np.float32(0.1), fuzz)
+    return np.asarray(TISSUE * filled * np.maximum(np.float32(0.1), fuzz))
 
 
 def consolidation(finding: FindingPlan, setting: Setting) -> Plane:
     """Clusters of fuzzy clouds that fill the lung around each focus."""
-    total = np.float32(0)
+    total = no_change(setting)
     reach = by_size(finding, 11, 20, 33)
     for index, (side, middle) in enumerate(foci(setting.scene, finding)):
         rng = stream(finding.seed, "cluster", index)
-        cluster = np.float32(0)
+        cluster = no_change(setting)
         for _ in range(7):
             center = middle + rng.normal(0, 0.62, 3) * reach * [1, 0.8, 0.9]
             sigma = reach * rng.uniform(0.35, 0.65, 3)
@@ -76,19 +81,19 @@ def _solid(setting: Setting, center: np.ndarray, radii: np.ndarray, density: flo
 
 def nodule(finding: FindingPlan, setting: Setting) -> Plane:
     """Round solid foci of 5 to 13 mm radius."""
-    total = np.float32(0)
+    total = no_change(setting)
     for index, (_, middle) in enumerate(foci(setting.scene, finding)):
         rng = stream(finding.seed, "shape", index)
         radius = by_size(finding, 5.5, 8.0, 12.0) * rng.uniform(0.9, 1.12, 3)
         total = total + _solid(
             setting, middle, radius, (0.36 + 0.5 * finding.severity) * (1 - LUNG)
         )
-    return gaussian_filter(total, 0.8 / setting.camera.pitch)
+    return np.asarray(gaussian_filter(total, 0.8 / setting.camera.pitch))
 
 
 def mass(finding: FindingPlan, setting: Setting) -> Plane:
-    """A lobulated solid of 16 to 36 mm radius: the hull of four balls, with a slightly fuzzy rim."""
-    total = np.float32(0)
+    """A lobulated solid of 13 to 34 mm radius: the hull of four balls, with a fuzzy rim."""
+    total = no_change(setting)
     for index, (_, middle) in enumerate(foci(setting.scene, finding)):
         rng = stream(finding.seed, "shape", index)
         radius = by_size(finding, 14, 21, 31)
@@ -104,21 +109,21 @@ def mass(finding: FindingPlan, setting: Setting) -> Plane:
         total = total + np.maximum.reduce(parts) * TISSUE * np.float32(
             0.34 + 0.46 * finding.severity
         )
-    return gaussian_filter(total, 1.4 / setting.camera.pitch)
+    return np.asarray(gaussian_filter(total, 1.4 / setting.camera.pitch))
 
 
 def calcified_granuloma(finding: FindingPlan, setting: Setting) -> Plane:
     """Small dense balls of 2.5 to 6 mm radius."""
-    total = np.float32(0)
+    total = no_change(setting)
     for _, middle in foci(setting.scene, finding):
         radius = by_size(finding, 2.6, 3.8, 5.2)
         total = total + _solid(setting, middle, np.full(3, radius), 1.3 + 1.7 * finding.severity)
-    return gaussian_filter(total, 0.5 / setting.camera.pitch)
+    return np.asarray(gaussian_filter(total, 0.5 / setting.camera.pitch))
 
 
 def hilar_enlargement(finding: FindingPlan, setting: Setting) -> Plane:
     """Lobulated tissue around the hilum of each side."""
-    total = np.float32(0)
+    total = no_change(setting)
     for side in sides_of(finding):
         rng = stream(finding.seed, "hilum", side)
         radius = by_size(finding, 10, 14, 19)
@@ -135,16 +140,16 @@ def hilar_enlargement(finding: FindingPlan, setting: Setting) -> Plane:
         total = total + np.maximum.reduce(parts) * inside * TISSUE * np.float32(
             0.3 + 0.6 * finding.severity
         )
-    return gaussian_filter(total, 1.6 / setting.camera.pitch)
+    return np.asarray(gaussian_filter(total, 1.6 / setting.camera.pitch))
 
 
 def atelectasis(finding: FindingPlan, setting: Setting) -> Plane:
     """Thin plates near the base, and a wedge of collapsed lung where it is more than small."""
-    total = np.float32(0)
+    total = no_change(setting)
     for index, (side, middle) in enumerate(foci(setting.scene, finding)):
         rng = stream(finding.seed, "plates", index)
         long = by_size(finding, 24, 33, 42)
-        cluster = np.float32(0)
+        cluster = no_change(setting)
         lean = rng.uniform(-0.4, 0.4)
         for _ in range({"small": 1, "moderate": 2, "large": 3}[finding.size]):
             center = middle + rng.normal(0, 1, 3) * [5, 6, 11]
@@ -154,7 +159,7 @@ def atelectasis(finding: FindingPlan, setting: Setting) -> Plane:
                 cluster = cluster + blob(spot, (long * 0.13, 20, 2.4), setting.camera)
         if finding.size != "small":
             cluster = cluster + 0.5 * blob(
-                middle + [0, -6, -6], (0.5 * long, 18, 0.3 * long), setting.camera
+                middle - np.array([0, 6, 6]), (0.5 * long, 18, 0.3 * long), setting.camera
             )
         total = total + _airspace(
             setting, side, np.float32(0.14 + 0.6 * finding.severity) * cluster, finding

@@ -42,7 +42,7 @@ def _word(plane: Plane, word: str, at: tuple[float, float], *, tall: float, turn
     spin = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     for index, letter in enumerate(word):
         for stroke in LETTERS[letter]:
-            local = (np.array(stroke) + [1.5 * index, 0]) * tall / 1.6
+            local = (np.array(stroke) + np.array([1.5 * index, 0])) * tall / 1.6
             _stamp(plane, local @ spin.T + at, LEAD, max(0.9, tall / 6))
 
 

@@ -7,24 +7,30 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from harness.phantom.anatomy import BASE, SIDES, dome_height, lung
-from harness.phantom.findings import TISSUE, Setting, by_size
+from harness.phantom.findings import TISSUE, Setting, by_size, no_change
 from harness.phantom.plan import FindingPlan
 from harness.phantom.project import LUNG
 from harness.phantom.sites import HEIGHTS, at_rest, height_at, lung_height, sides_of
 from harness.phantom.skeleton import Ribs, all_ribs, rib_cloud
-from harness.phantom.solids import Cloud, Loft, Plane, span, splat
+from harness.phantom.solids import Cloud, Loft, Plane, Span, span, splat
 from harness.phantom.streams import between, stream
+
+
+def _across(cavity: Span) -> Plane:
+    if cavity.across is None:
+        raise ValueError("a lung's span must be that of one loft, to know its outline")
+    return cavity.across
 
 
 def pleural_effusion(finding: FindingPlan, setting: Setting) -> Plane:
     """Free fluid with a meniscus: it stands higher at the wall than in the middle of the lung.
 
-    Fluid lies where z < level + rise (r^6 - 0.12), r the distance from the lung's axis as a part of
-    its section. On a ray at t (part of the way to the outline) r^2 = t^2 + (1 - t^2) s^2 along it, so
-    the wet part of the ray is 1 - sqrt((q - t^2) / (1 - t^2)), q^3 = (z - level) / rise + 0.12.
+    Fluid lies where z < level + rise (r^6 - 0.12), r the distance from the lung's axis as a part
+    of its section. On a ray at t (part of the way to the outline) r^2 = t^2 + (1 - t^2) s^2, so the
+    wet part of the ray is 1 - sqrt((q - t^2) / (1 - t^2)), q^3 = (z - level) / rise + 0.12.
     """
     scene, camera = setting.scene, setting.camera
-    total = np.float32(0)
+    total = no_change(setting)
     for side in sides_of(finding):
         rng = stream(finding.seed, "fluid", side)
         floor = BASE * scene.build.tall - 0.8 * scene.posture.breath
@@ -36,11 +42,11 @@ def pleural_effusion(finding: FindingPlan, setting: Setting) -> Plane:
         }[finding.size] + 10 * (finding.severity - 0.5)
         rise = {"small": 30.0, "moderate": 44.0, "large": 50.0}[finding.size]
         q = np.cbrt(np.maximum(0, (camera.rows / np.float32(1.06) - level) / rise + 0.12))
-        t = np.minimum(np.float32(0.999), np.square(setting.paths.lungs[side].across))
+        t = np.minimum(np.float32(0.999), np.square(_across(setting.paths.lungs[side])))
         dry = np.sqrt(np.clip((q.astype(np.float32) - t) / (1 - t), 0, 1))
         density = TISSUE * np.float32(0.55 + 0.45 * finding.severity)
         total = total + density * setting.paths.air[side] * (1 - dry)
-    return gaussian_filter(total, 1.2 / camera.pitch)
+    return np.asarray(gaussian_filter(total, 1.2 / camera.pitch))
 
 
 def _shrunk(loft: Loft, side: str, gap: np.ndarray, *, apex: float, deep: float = 0.35) -> Loft:
@@ -66,11 +72,11 @@ def _falls(finding: FindingPlan, high: np.ndarray, gap: float) -> tuple[np.ndarr
 def pneumothorax(finding: FindingPlan, setting: Setting) -> Plane:
     """Air between lung and wall: no markings there, and a thin bright line at the lung's edge."""
     scene, camera, paths = setting.scene, setting.camera, setting.paths
-    total = np.float32(0)
+    total = no_change(setting)
     for side in sides_of(finding):
         outer = lung(scene.build, side, scene.posture, scene.changes)
         gap = by_size(finding, 13, 27, 52)
-        falls, apex = _falls(finding, lung_height(scene, side, outer.z), gap)
+        falls, apex = _falls(finding, np.asarray(lung_height(scene, side, outer.z)), gap)
         inner = span(_shrunk(outer, side, falls, apex=apex), camera)
         skin = span(_shrunk(outer, side, falls + 1.7, apex=apex + 1.3), camera)
         part = np.minimum(1, inner.half / (paths.lungs[side].half + np.float32(0.1)))
@@ -85,7 +91,7 @@ def pneumothorax(finding: FindingPlan, setting: Setting) -> Plane:
             + np.float32(0.6 + 0.9 * finding.severity) * np.minimum(line, 16)
         )
         total = total - TISSUE * paths.vessels[side] * (part < 0.02)
-    return gaussian_filter(total, 0.4 / camera.pitch)
+    return np.asarray(gaussian_filter(total, 0.4 / camera.pitch))
 
 
 def pleural_thickening(finding: FindingPlan, setting: Setting) -> Plane:
@@ -98,7 +104,7 @@ def pleural_thickening(finding: FindingPlan, setting: Setting) -> Plane:
         "lower": (-0.2, 0.3),
         "basal": (-0.3, 0.2),
     }.get(finding.zone, (0.15, 0.62))
-    total = np.float32(0)
+    total = no_change(setting)
     for side in sides_of(finding):
         outer = lung(scene.build, side, scene.posture, scene.changes)
         depth = by_size(finding, 4.5, 7.5, 11.0)
@@ -109,7 +115,7 @@ def pleural_thickening(finding: FindingPlan, setting: Setting) -> Plane:
         rind = np.maximum(0, paths.lungs[side].half - inner.half)
         density = TISSUE * np.float32(0.3 + 0.6 * finding.severity)
         total = total + density * np.minimum(2 * rind, paths.air[side])
-    return gaussian_filter(total, 1.0 / camera.pitch)
+    return np.asarray(gaussian_filter(total, 1.0 / camera.pitch))
 
 
 def _break(one: Ribs, setting: Setting, at: float, step: float) -> Plane:
@@ -120,15 +126,15 @@ def _break(one: Ribs, setting: Setting, at: float, step: float) -> Plane:
     after = whole.points[:, 1] > spot[1]
     moved = np.where(after & (away < 34), step * np.exp(-away / 20), 0).astype(np.float32)
     left = np.where(away < 0.35 * step, np.float32(0.15), np.float32(1))
-    shift = moved[:, None] * np.float32([-0.35 * np.sign(spot[0]), 0, -1])
+    shift = moved[:, None] * np.array([-0.35 * np.sign(spot[0]), 0, -1], np.float32)
     broken = Cloud(whole.points + shift, whole.mass * left)
-    return splat(broken, setting.camera) - splat(whole, setting.camera)
+    return np.asarray(splat(broken, setting.camera) - splat(whole, setting.camera))
 
 
 def rib_fracture(finding: FindingPlan, setting: Setting) -> Plane:
     """A step in one or more ribs: the part in front of the break is moved, with a little callus."""
     scene, sides = setting.scene, sides_of(finding)
-    total = np.float32(0)
+    total = no_change(setting)
     low, high = HEIGHTS.get(finding.zone, HEIGHTS[""])
     ribs, rest = all_ribs(scene.patient, scene.build), at_rest(scene)
     for index in range(max(finding.count, len(sides))):

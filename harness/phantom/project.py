@@ -11,16 +11,13 @@ from harness.phantom.anatomy import (
     Changes,
     Posture,
     abdomen,
-    airways,
-    breasts,
     build_of,
     heart_lofts,
     lung,
     spine_loft,
-    stomach,
-    torso,
     vessel_lofts,
 )
+from harness.phantom.body import airways, breasts, stomach, torso
 from harness.phantom.plan import PatientPlan
 from harness.phantom.skeleton import shoulder_bones, trunk_bones
 from harness.phantom.solids import (
@@ -54,7 +51,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Paths:
-    """Path lengths of one film, mm; `lungs` are the pleural cavities, `air` what is aerated of them."""
+    """Path lengths of one film, mm; `lungs` are the cavities, `air` what is aerated of them."""
 
     lungs: dict[str, Span]
     air: dict[str, Plane]
@@ -89,38 +86,36 @@ def _aerated(cavity: Span, solids: list[Span]) -> Plane:
         left = left - 2 * part.half
         for other in parts[:index]:
             left = left + overlap(part, other)
-    return np.maximum(np.float32(0), left)
+    return np.asarray(np.maximum(np.float32(0), left))
 
 
 def _outside(scene: Scene, camera: Camera) -> Plane:
     """Length of ray inside the trunk, shoulders, arms and breasts."""
     build = scene.build
     lofts = torso(build, scene.posture, scene.changes)
-    if abs(camera.angle) > 0.8:
-        lofts = lofts[:2]  # lateral films are taken with the arms raised
     half = np.maximum.reduce([span(one, camera).half for one in lofts])
     total = 2 * half
     trunk = span(lofts[0], camera)
     for breast in breasts(build):
         one = span(breast, camera)
         total = total + np.float32(BREAST) * (2 * one.half - overlap(one, trunk))
-    return total
+    return np.asarray(total)
 
 
 def _gas(scene: Scene, camera: Camera) -> Plane:
     tubes = [2 * span(one, camera).half for one in airways(scene.build, scene.changes)]
     air = np.maximum.reduce(tubes)
     if scene.gas <= 0:
-        return air
+        return np.asarray(air)
     bubble = span(stomach(scene.build, scene.posture, scene.changes, scene.gas), camera)
-    return air + np.float32(1.1) * bubble.half
+    return np.asarray(air + np.float32(1.1) * bubble.half)
 
 
 def solids_of(scene: Scene, camera: Camera) -> tuple[Span, Span, dict[str, Span]]:
     """Heart, everything in the middle of the chest, and what lies under each dome."""
     b, p, c = scene.build, scene.posture, scene.changes
     heart = hull([span(one, camera) for one in heart_lofts(b, p, c)])
-    middle = hull([heart, *[span(one, camera) for one in vessel_lofts(b, p, c)]])
+    middle = hull([heart, *[span(one, camera) for one in vessel_lofts(b, c)]])
     return heart, middle, {s: span(abdomen(b, s, p, c), camera) for s in SIDES}
 
 
@@ -130,7 +125,7 @@ def _soft(
     """Water equivalent of the soft solids, the pleural cavities, and what is aerated of them."""
     _, middle, domes = solids
     b, p, c = scene.build, scene.posture, scene.changes
-    back = span(spine_loft(b), camera)
+    back = span(spine_loft(), camera)
     lungs = {s: span(lung(b, s, p, c), camera) for s in SIDES}
     air = {s: _aerated(lungs[s], [middle, domes[s], back]) for s in SIDES}
     density = np.float32(LUNG * (1 - 0.35 * c.inflation))

@@ -17,16 +17,15 @@ NEAR = 0.05  # of the image: boxes closer than this may be merged
 def _merge(boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     kept: list[np.ndarray] = []
     for box in boxes:
-        last = kept[-1] if kept else None
-        near = last is not None and bool(
-            (np.maximum(last[:2], box[:2]) - np.minimum(last[2:], box[2:]) < NEAR).all()
-        )
-        if near and rng.random() < MERGE:
-            kept[-1] = np.concatenate(
-                [np.minimum(last[:2], box[:2]), np.maximum(last[2:], box[2:])]
-            )
+        last = kept.pop() if kept else box
+        near = bool((np.maximum(last[:2], box[:2]) - np.minimum(last[2:], box[2:]) < NEAR).all())
+        if last is box:
+            kept = [box]
+        elif near and rng.random() < MERGE:
+            both = [np.minimum(last[:2], box[:2]), np.maximum(last[2:], box[2:])]
+            kept.append(np.concatenate(both))
         else:
-            kept.append(box)
+            kept += [last, box]
     return np.stack(kept)
 
 
@@ -51,13 +50,13 @@ def _jitter(box: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     )
     low, high = np.minimum(moved[:2], moved[2:]), np.maximum(moved[:2], moved[2:])
     middle, half = (low + high) / 2, np.maximum((high - low) / 2, 0.005)
-    return np.clip(np.concatenate([middle - half, middle + half]), 0, 1)
+    return np.asarray(np.clip(np.concatenate([middle - half, middle + half]), 0, 1))
 
 
 def read_boxes(exact: Boxes, seed: int, reader: int, *, subtle: bool = False) -> Boxes:
     """The boxes reader 1 or 2 draws; reader 1 always draws something where there is something.
 
-    A box is jittered at its edges, near boxes may be merged, a long one split, one of several missed.
+    Edges are jittered, near boxes may be merged, a long one split, one of several missed.
     """
     if not len(exact):
         return no_boxes()

@@ -1,4 +1,4 @@
-"""Anatomical regions as boxes, and the fused region box of a finding (as automatic boxes are made)."""
+"""Anatomical regions as boxes, and the fused region boxes of a finding."""
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def silhouette_box(mask: np.ndarray) -> np.ndarray:
 
 
 def lung_thirds(setting: Setting) -> list[np.ndarray]:
-    """Boxes in pixels of the upper, mid and lower zone of each lung (of both together if lateral)."""
+    """Boxes in pixels of the upper, mid and lower zone of each lung; of both at once if lateral."""
     z = setting.camera.rows / np.float32(1.06)
     frontal = abs(setting.camera.angle) < 0.8
     masks = {side: air > 10 for side, air in setting.paths.air.items()}

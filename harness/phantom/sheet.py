@@ -26,12 +26,12 @@ def eight_bit(pixels: np.ndarray) -> np.ndarray:
         return pixels
     low, high = np.percentile(pixels, [0.5, 99.5])
     scaled = (pixels.astype(np.float32) - low) / max(float(high - low), 1.0)
-    return (np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+    return np.asarray((np.clip(scaled, 0, 1) * 255).astype(np.uint8))
 
 
 def caption_of(film: Film) -> list[str]:
     """View, then a line per finding: side, zone, size, visibility in units of the noise."""
-    lines = [film.view]
+    lines: list[str] = [film.view]
     for one in film.findings:
         plan = one.plan
         words = [

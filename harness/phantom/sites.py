@@ -45,7 +45,7 @@ def sides_of(finding: FindingPlan) -> tuple[str, ...]:
 def in_zone(scene: Scene, side: str, zone: str, points: np.ndarray) -> np.ndarray:
     """Which points lie in the zone."""
     low, high = HEIGHTS[zone]
-    part = lung_height(scene, side, points[:, 2])
+    part = np.asarray(lung_height(scene, side, points[:, 2]))
     good = (part > low) & (part < high)
     if zone == "perihilar":
         good &= (
@@ -55,11 +55,11 @@ def in_zone(scene: Scene, side: str, zone: str, points: np.ndarray) -> np.ndarra
         left = heart_lofts(scene.build, scene.posture, scene.changes)[0]
         edge = np.abs(left.x.mean()) + 0.6 * left.a.max()
         good &= (points[:, 1] < -25) & (np.abs(points[:, 0]) < edge) & (np.abs(points[:, 0]) > 14)
-    return good
+    return np.asarray(good)
 
 
 def at_rest(scene: Scene) -> Scene:
-    """The scene breathed in and without disease: places are chosen in it, the same for every film."""
+    """The scene breathed in, without disease: places are chosen in it, for every film alike."""
     return replace(scene, posture=Posture(), changes=Changes())
 
 
@@ -75,9 +75,11 @@ def _site(
         middle = hilum(scene.build, side) * [1.6, 1, 0]
         return np.array([middle[0], -40.0, height_at(scene, side, (low + high) / 2)])
     if not taken:
-        return good[0]
-    apart = np.linalg.norm((good[:, None] - np.stack(taken)[None])[..., [0, 2]], axis=-1).min(axis=1)
-    return good[int(np.argmax(np.minimum(apart, APART[finding.size])))]
+        return np.asarray(good[0])
+    apart = np.linalg.norm((good[:, None] - np.stack(taken)[None])[..., [0, 2]], axis=-1).min(
+        axis=1
+    )
+    return np.asarray(good[int(np.argmax(np.minimum(apart, APART[finding.size])))])
 
 
 def foci(scene: Scene, finding: FindingPlan) -> list[tuple[str, np.ndarray]]:

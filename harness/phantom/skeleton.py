@@ -19,7 +19,7 @@ AROUND = 9  # points on the circumference of a rib
 
 @dataclass(frozen=True)
 class Ribs:
-    """The axes of ribs: points and outward unit vectors (.., n, 3), and the part of the turn (.., n)."""
+    """Axes of ribs: points and outward unit vectors (.., n, 3), part of the turn (.., n)."""
 
     line: np.ndarray
     outward: np.ndarray
@@ -62,12 +62,10 @@ def rib_cloud(ribs: Ribs, build: Build, detail: int = 1) -> Cloud:
 
 @lru_cache(maxsize=4)
 def _vertebra(detail: int) -> Cloud:
-    """One vertebra of unit build: body 14 mm half wide and 9 mm half high, arch and processes behind."""
+    """One vertebra of unit build: body 14 mm half wide, 9 mm half high, processes behind."""
     step = 1.8 / detail
-    angle, rise = np.meshgrid(
-        np.linspace(0, 2 * np.pi, int(90 / step)), np.linspace(-9, 9, int(18 / step))
-    )
-    angle, rise = angle.ravel(), rise.ravel()
+    turns, rises = np.linspace(0, 2 * np.pi, int(90 / step)), np.linspace(-9, 9, int(18 / step))
+    angle, rise = (grid.ravel() for grid in np.meshgrid(turns, rises))
     waist = 14 * (1 - 0.10 * (1 - (rise / 9) ** 2))
     wall = np.stack([waist * np.cos(angle), waist * np.sin(angle), rise], axis=1)
     area = 2 * np.pi * 14 * 18
@@ -117,61 +115,56 @@ def trunk_bones(patient: PatientPlan, build: Build, detail: int = 1) -> Cloud:
     )
 
 
-def _girdle(build: Build, side: str, lift: float, *, posture: Posture, detail: int) -> list[Cloud]:
-    """Clavicle, scapula and upper arm of one side."""
+def _scapula(build: Build, side: str, *, posture: Posture, detail: int) -> list[Cloud]:
     sign, t, bone = SIDES[side], build.tall, build.bone
-    reach = build.shoulders - 34
-    n = 80 * detail
+    reach, out, n = build.shoulders - 34, 30 * (1 - posture.scapula), 80 * detail
+    corners = [
+        (sign * (82 + out), -86, 96 * t),
+        (sign * (reach - 6), -44, 92 * t),
+        (sign * (reach - 10), -50, 74 * t),
+        (sign * (98 + out * 1.3), -100, -30 * t),
+    ]
+    knots = [
+        (sign * (86 + out), -98, 78 * t),
+        (sign * 0.85 * reach, -66, 98 * t),
+        (sign * reach, -26, 113 * t),
+    ]
+    upward = np.tile([0.0, 0.0, 1.0], (n, 1))
+    ridge = hollow(
+        smooth_curve(knots, n), upward, radii=(5, 4), shell=1.4 * bone, around=8 * detail
+    )
+    return [plate(np.array(corners), 1.6 * bone, rim=4.0 * bone, step=2.2 / detail), ridge]
+
+
+def _arm(build: Build, side: str, *, posture: Posture, detail: int) -> list[Cloud]:
+    sign, t, bone = SIDES[side], build.tall, build.bone
+    reach, n = build.shoulders - 34, 80 * detail
+    middle = np.array([sign * (reach + 10), -20, 88 * t])
+    head = shell_of(middle, (21, 21, 22), 1.7 * bone, step=2.4 / detail)
+    elbow = (sign * (reach + 20 + posture.arms), -16.0, -200.0)
+    if posture.raised:
+        elbow = (sign * (reach - 30), 130.0, 250.0)
+    line = np.linspace((sign * (reach + 20), -18, 74 * t), elbow, n)
+    outward = np.tile([1.0, 0.0, 0.0], (n, 1))
+    return [head, hollow(line, outward, radii=(11, 11), shell=3.2 * bone, around=24 * detail)]
+
+
+def _clavicle(build: Build, side: str, lift: float, detail: int) -> Cloud:
+    sign, t, reach, n = SIDES[side], build.tall, build.shoulders - 34, 80 * detail
     knots = [
         (sign * 14, 62, (78 + 0.5 * lift) * t),
         (sign * 0.34 * reach, 62, (92 + lift) * t),
         (sign * 0.68 * reach, 22, (104 + lift) * t),
         (sign * 0.97 * reach, -12, (112 + lift) * t),
     ]
-    upward = np.tile([0.0, 0.0, 1.0], (n, 1))
-    clavicle = hollow(
+    return hollow(
         smooth_curve(knots, n),
-        upward,
+        np.tile([0.0, 0.0, 1.0], (n, 1)),
         radii=(5.4, 5.4),
-        shell=2.0 * bone,
-        core=0.3 * bone,
+        shell=2.0 * build.bone,
+        core=0.3 * build.bone,
         around=12 * detail,
     )
-    out = 30 * (1 - posture.scapula)
-    blade = np.array(
-        [
-            (sign * (82 + out), -86, 96 * t),
-            (sign * (reach - 6), -44, 92 * t),
-            (sign * (reach - 10), -50, 74 * t),
-            (sign * (98 + out * 1.3), -100, -30 * t),
-        ]
-    )
-    ridge = smooth_curve(
-        [
-            (sign * (86 + out), -98, 78 * t),
-            (sign * 0.85 * reach, -66, 98 * t),
-            (sign * reach, -26, 113 * t),
-        ],
-        n,
-    )
-    head = shell_of(
-        np.array([sign * (reach + 10), -20, 88 * t]), (21, 21, 22), 1.7 * bone, step=2.4 / detail
-    )
-    elbow = (
-        (sign * (reach - 30), 130, 250)
-        if posture.raised
-        else (sign * (reach + 20 + posture.arms), -16, -200)
-    )
-    shaft = np.linspace((sign * (reach + 20), -18, 74 * t), elbow, n)
-    arm = hollow(
-        shaft,
-        np.tile([1.0, 0.0, 0.0], (n, 1)),
-        radii=(11, 11),
-        shell=3.2 * bone,
-        around=24 * detail,
-    )
-    spine = hollow(ridge, upward, radii=(5, 4), shell=1.4 * bone, around=8 * detail)
-    return [clavicle, plate(blade, 1.6 * bone, rim=4.0 * bone, step=2.2 / detail), spine, head, arm]
 
 
 def shoulder_bones(patient: PatientPlan, build: Build, posture: Posture, detail: int = 1) -> Cloud:
@@ -179,5 +172,7 @@ def shoulder_bones(patient: PatientPlan, build: Build, posture: Posture, detail:
     lifts = posture.clavicle + stream(patient.seed, "shoulders").normal(0, 2.5, 2)
     parts = []
     for side, lift in zip(SIDES, lifts, strict=True):
-        parts += _girdle(build, side, float(lift), posture=posture, detail=detail)
+        parts.append(_clavicle(build, side, float(lift), detail))
+        parts += _scapula(build, side, posture=posture, detail=detail)
+        parts += _arm(build, side, posture=posture, detail=detail)
     return join(parts)

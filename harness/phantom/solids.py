@@ -1,10 +1,11 @@
-"""The two kinds of solid a phantom is made of, and their shadows: lofts (stacked ellipses) and clouds.
+"""The two kinds of solid a phantom is made of, and their shadows: stacked ellipses and clouds.
 
 Patient frame, in mm: x to the patient's left, y to the front, z up; z = 0 is mid-lung. A film looks
 along the horizontal direction at `angle` from front to back: u = x cos - y sin runs to the right of
 the film, v = x sin + y cos into depth. At angle 0 the patient's left is right in the image.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -64,7 +65,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Loft:
-    """A solid whose every horizontal section is an ellipse: heights z (ascending), center, half-axes.
+    """A solid whose every horizontal section is an ellipse: ascending z, center, half-axes.
 
     `square` flattens the section (fourth power in place of the second), as a rib cage is flattened.
     """
@@ -90,19 +91,17 @@ def ellipsoid(
     return Loft(center[2] + z, x, y, radii[0] * width, radii[1] * width)
 
 
-def column(z: tuple[float, ...], *, x: object, y: object, a: object, b: object) -> Loft:
-    """A loft through the given heights; each of the other arguments is one number or one a height."""
-    heights = np.asarray(z, np.float64)
-    order = np.argsort(heights)
-    full = [np.broadcast_to(np.asarray(v, np.float64), heights.shape)[order] for v in (x, y, a, b)]
-    return Loft(heights[order], *full)
+def loft_of(rows: Sequence[Sequence[float]]) -> Loft:
+    """The loft through sections (z, x, y, a, b) given from low to high."""
+    z, x, y, a, b = np.asarray(rows, np.float64).T
+    return Loft(z, x, y, a, b)
 
 
 @dataclass(frozen=True)
 class Span:
     """Where each ray is inside a solid: middle and half length in depth; half = 0 means never.
 
-    `across` is the ray's place between the two outlines of a loft, -1 to 1, where the span is one's.
+    `across` is the ray's place between the two outlines of a loft, -1 to 1; None for a hull.
     """
 
     mid: Plane
@@ -112,18 +111,18 @@ class Span:
     @property
     def near(self) -> Plane:
         """Depth where the ray enters."""
-        return self.mid - self.half
+        return np.asarray(np.subtract(self.mid, self.half))
 
     @property
     def far(self) -> Plane:
         """Depth where the ray leaves."""
-        return self.mid + self.half
+        return np.asarray(np.add(self.mid, self.half))
 
 
 def span(loft: Loft, camera: Camera) -> Span:
     """Middle and half length of the chord every ray has in the loft.
 
-    An ellipse with half-axes a, b seen at an angle is w = sqrt(a^2 cos^2 + b^2 sin^2) half wide, and
+    An ellipse with half-axes a, b seen at an angle is w = sqrt(a^2 cos^2 + b^2 sin^2) half wide;
     its chord at u has half length (a b / w) sqrt(1 - (u / w)^2).
     """
     c, s = float(np.cos(camera.angle)), float(np.sin(camera.angle))
@@ -171,7 +170,7 @@ def _placed(values: Plane, window: tuple[slice, slice], camera: Camera) -> Plane
 def overlap(first: Span, second: Span) -> Plane:
     """Length of ray inside both solids."""
     low = np.maximum(first.near, second.near)
-    return np.maximum(np.float32(0), np.minimum(first.far, second.far) - low)
+    return np.asarray(np.maximum(np.float32(0), np.minimum(first.far, second.far) - low))
 
 
 def hull(spans: list[Span]) -> Span:
@@ -240,4 +239,5 @@ def blob(
     u = (camera.columns / np.float32(scale) - (center[0] * c - center[1] * s)) / across
     z = (camera.rows / np.float32(scale) - center[2]) / sigmas[2]
     profile = np.exp(np.float32(-0.5) * np.square(u)) * np.exp(np.float32(-0.5) * np.square(z))
-    return (np.float32(through) * profile).astype(np.float32)
+    path: Plane = (np.float32(through) * profile).astype(np.float32)
+    return path

@@ -91,7 +91,7 @@ def _diffuse(change: Plane, sigma: Plane, setting: Setting) -> tuple[float, Boxe
 def _cardiomegaly(
     change: Plane, sigma: Plane, setting: Setting, view: View
 ) -> tuple[float, Boxes, bool]:
-    """The hull of the heart's silhouette, visible where the cardiothoracic ratio exceeds its limit."""
+    """The hull of the heart, visible where the cardiothoracic ratio exceeds its limit."""
     contrast, _, _ = _focal(change, sigma, setting)
     if view == "LATERAL":
         return contrast, no_boxes(), False
@@ -106,7 +106,7 @@ def _cardiomegaly(
 def heart_mask(setting: Setting) -> np.ndarray:
     """Pixels of the cardiac silhouette that stand above the domes."""
     domes = np.maximum(setting.paths.domes["left"].half, setting.paths.domes["right"].half)
-    return (setting.paths.heart.half > 4) & (domes < 60)
+    return np.asarray((setting.paths.heart.half > 4) & (domes < 60))
 
 
 def _widening(change: Plane, sigma: Plane, setting: Setting) -> tuple[float, Boxes, bool]:

@@ -15,7 +15,7 @@ def _ball(count: int) -> np.ndarray:
     radius = np.sqrt(1 - height**2)
     shell = np.stack([radius * np.cos(GOLDEN * i), radius * np.sin(GOLDEN * i), height], axis=1)
     depth = ((np.arange(count) * 0.618) % 1.0) ** (1 / 3)
-    return (shell * depth[:, None]).astype(np.float32)
+    return np.asarray((shell * depth[:, None]).astype(np.float32))
 
 
 def resample(line: Float[np.ndarray, "k 3"], step: float) -> Float[np.ndarray, "n 3"]:
@@ -36,8 +36,14 @@ def smooth_curve(knots: object, count: int = 40) -> Float[np.ndarray, "n 3"]:
     i = np.minimum(t.astype(int), pieces - 1)
     f = (t - i)[:, None]
     a, b, c, d = p[i], p[i + 1], p[i + 2], p[i + 3]
-    return 0.5 * (
-        2 * b + (c - a) * f + (2 * a - 5 * b + 4 * c - d) * f**2 + (3 * b - a - 3 * c + d) * f**3
+    return np.asarray(
+        0.5
+        * (
+            2 * b
+            + (c - a) * f
+            + (2 * a - 5 * b + 4 * c - d) * f**2
+            + (3 * b - a - 3 * c + d) * f**3
+        )
     )
 
 

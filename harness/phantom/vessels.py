@@ -26,7 +26,7 @@ def inside(loft: Loft, points: np.ndarray, margin: float = 0.0) -> np.ndarray:
     a, b = np.maximum(a - margin, 1e-3), np.maximum(b - margin, 1e-3)
     power = 4 if loft.square else 2
     close = np.abs((points[:, 0] - x) / a) ** power + np.abs((points[:, 1] - y) / b) ** power < 1
-    return close & (z > loft.z[0]) & (z < loft.z[-1])
+    return np.asarray(close & (z > loft.z[0]) & (z < loft.z[-1]))
 
 
 def lung_points(rng: np.random.Generator, build: Build, side: str, count: int) -> np.ndarray:
@@ -38,7 +38,7 @@ def lung_points(rng: np.random.Generator, build: Build, side: str, count: int) -
     good = inside(loft, points, 4.0) & ~inside(abdomen(build, side, Posture(), Changes()), points)
     for solid in heart_lofts(build, Posture(), Changes()):
         good &= ~inside(solid, points)
-    return points[good][:count]
+    return np.asarray(points[good][:count])
 
 
 def _parents(nodes: np.ndarray) -> np.ndarray:
@@ -55,7 +55,7 @@ def _parents(nodes: np.ndarray) -> np.ndarray:
         + np.where(reach[None, :] >= reach[:, None] - 1e-3, np.float32(1e6), 0)
     )
     cost[:, 0] += 6
-    return cost.argmin(axis=1)
+    return np.asarray(cost.argmin(axis=1))
 
 
 def _radii(parents: np.ndarray) -> np.ndarray:
@@ -63,7 +63,7 @@ def _radii(parents: np.ndarray) -> np.ndarray:
     cubes = np.full(len(parents), TWIG_RADIUS**3)
     for node in range(len(parents) - 1, 0, -1):
         cubes[parents[node]] += cubes[node]
-    return np.minimum(cubes ** (1 / 2.6) * TWIG_RADIUS ** (1 - 3 / 2.6), 6.5)
+    return np.asarray(np.minimum(cubes ** (1 / 2.6) * TWIG_RADIUS ** (1 - 3 / 2.6), 6.5))
 
 
 def _limbs(nodes: np.ndarray, parents: np.ndarray, radii: np.ndarray) -> tuple[Cloud, np.ndarray]:
