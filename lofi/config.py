@@ -55,6 +55,8 @@ class Towers(Settings):
     layers: int = 6
     heads: int = 4
     text_layers: int = 3
+    start_scale: float = Field(10.0, gt=0)  # of a fresh model, as SigLIP
+    start_bias: float = -10.0
     max_tokens: int = 64  # of the text tower; longer text is read in chunks of whole sentences
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,7 @@ from harness.chunks import chunk_text
 from harness.text import normalize, sentences
 from lofi.config import LofiConfig
 from lofi.location import REPORT_PROMPT, boxes_answer, description_prompt, grounding_prompt
-from lofi.picture import to_input
+from lofi.picture import shift, shift_boxes, to_input
 from lofi.prompt import Prompts, Sequences, token_ids
 
 
@@ -175,7 +175,12 @@ class Batches:
     def _collate(
         self, images: np.ndarray, places: np.ndarray, draws: Sequence[np.random.Generator]
     ) -> Batch:
-        items = [self.studies.items[image] for image in images]
+        moves = [self._move(draw) for draw in draws]
+        size = self.studies.squares.shape[-1]
+        items = [
+            _moved(self.studies.items[image], right / size, down / size)
+            for image, (right, down) in zip(images, moves, strict=True)
+        ]
         chosen = [
             item.chunks[draw.integers(len(item.chunks))]
             for item, draw in zip(items, draws, strict=True)
@@ -183,7 +188,7 @@ class Batches:
         keys = [self.studies.keys[normalize(text)] for text in chosen]
         active = self.config.losses.active()
         return Batch(
-            pixels=self._pixels(images, draws),
+            pixels=self._pixels(images, moves, draws),
             texts=self._text_ids(chosen) if "sigmoid" in active else None,
             row=torch.from_numpy(places),
             study=torch.from_numpy(self.studies.study_numbers[images]),
@@ -195,8 +200,25 @@ class Batches:
     def _text_ids(self, texts: Sequence[str]) -> Tensor:
         return token_ids(self.text_tokenizer, texts, self.config.towers.max_tokens)
 
-    def _pixels(self, images: np.ndarray, draws: Sequence[np.random.Generator]) -> Tensor:
-        pixels = to_input(np.stack([self.studies.squares[image] for image in images]))
+    def _move(self, draw: np.random.Generator) -> tuple[int, int]:
+        """Whole pixels to the right and down; (0, 0) without translation."""
+        most = int(self.config.data.shift * self.studies.squares.shape[-1])
+        if not most:
+            return 0, 0
+        right, down = draw.integers(-most, most + 1, size=2)
+        return int(right), int(down)
+
+    def _pixels(
+        self,
+        images: np.ndarray,
+        moves: Sequence[tuple[int, int]],
+        draws: Sequence[np.random.Generator],
+    ) -> Tensor:
+        squares = [
+            shift(self.studies.squares[image], *move)
+            for image, move in zip(images, moves, strict=True)
+        ]
+        pixels = to_input(np.stack(squares))
         jitter = self.config.data.brightness
         if jitter:
             gain = np.array([draw.uniform(1 - jitter, 1 + jitter) for draw in draws])
@@ -249,6 +271,14 @@ class Batches:
             if normalize(other) not in known:
                 return grounding_prompt(other), boxes_answer(no_boxes())
         return grounding_prompt(phrase), boxes_answer(boxes)
+
+
+def _moved(item: Study, right: float, down: float) -> Study:
+    """The study with its boxes where the translated picture has them."""
+    if not (right or down):
+        return item
+    moved = ((phrase, shift_boxes(boxes, right, down)) for phrase, boxes in item.regions)
+    return replace(item, regions=tuple(one for one in moved if len(one[1])))
 
 
 def split_account(studies: Studies) -> dict[str, int]:

@@ -179,9 +179,9 @@ def _towers(config: LofiConfig, tokenizer: Any) -> SiglipModel:
     }
     settings = SiglipConfig(vision_config={**shared, **vision}, text_config={**shared, **text})
     model = SiglipModel(settings)
-    with torch.no_grad():  # transformers starts both at 0; SigLIP at log 10 and -10
-        model.logit_scale.fill_(math.log(10))
-        model.logit_bias.fill_(-10.0)
+    with torch.no_grad():  # transformers starts both at 0
+        model.logit_scale.fill_(math.log(sizes.start_scale))
+        model.logit_bias.fill_(sizes.start_bias)
     return model
 
 

@@ -69,3 +69,24 @@ def to_square(pixels: UInt8[np.ndarray, "h w"], size: int) -> UInt8[np.ndarray, 
 def to_input(squares: UInt8[np.ndarray, "n s s"]) -> Float32[np.ndarray, "n s s"]:
     """Grey values in [-1, 1], as SigLIP's processor has them."""
     return squares.astype(np.float32) / np.float32(127.5) - np.float32(1)
+
+
+def shift(square: UInt8[np.ndarray, "s s"], right: int, down: int) -> UInt8[np.ndarray, "s s"]:
+    """The square moved by whole pixels; what comes in at the edges is black."""
+    size = len(square)
+    out = np.zeros_like(square)
+    rows, columns = _overlap(down, size), _overlap(right, size)
+    out[rows[1], columns[1]] = square[rows[0], columns[0]]
+    return out
+
+
+def _overlap(by: int, size: int) -> tuple[slice, slice]:
+    """From where and to where, along one axis."""
+    return slice(max(-by, 0), size - max(by, 0)), slice(max(by, 0), size - max(-by, 0))
+
+
+def shift_boxes(boxes: Boxes, right: float, down: float) -> Boxes:
+    """Boxes moved by fractions of the square and cut at its edges; those that left are dropped."""
+    moved = np.clip(np.asarray(boxes) + np.float32([right, down, right, down]), 0, 1)
+    keep = (moved[:, 2] > moved[:, 0]) & (moved[:, 3] > moved[:, 1])
+    return moved[keep].astype(np.float32)

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from harness.errors import BenchError
 from lofi.checkpoint import WEIGHTS, load_weights, replace_folder, save_pretrained
-from lofi.config import LofiConfig, Training
+from lofi.config import LofiConfig
 from lofi.data import Batches, Studies, split_account
 from lofi.model import LofiModel
+from lofi.schedule import optimizer_of, rate
 from lofi.step import backward
 from lofi.validate import validate
 
@@ -37,26 +38,6 @@ class Progress:
     sessions: list[dict[str, Any]] = field(default_factory=list)  # one entry per start
 
 
-def rate(step: int, training: Training) -> float:
-    """The learning rate of a step: linear warm-up, then a cosine to `final_rate` of the peak."""
-    if step < training.warmup:
-        return training.learning_rate * (step + 1) / training.warmup
-    span = max(training.steps - training.warmup, 1)
-    along = min((step - training.warmup) / span, 1.0)
-    cosine = 0.5 * (1 + math.cos(math.pi * along))
-    return training.learning_rate * (training.final_rate + (1 - training.final_rate) * cosine)
-
-
-def optimizer_of(model: nn.Module, training: Training) -> torch.optim.AdamW:
-    """AdamW; vectors and single numbers (norms, biases, scale) are not decayed."""
-    trained = [value for value in model.parameters() if value.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": training.weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=training.learning_rate, betas=(0.9, 0.98))
-
-
 def train(
     model: LofiModel,
     studies: Studies,
@@ -65,17 +46,26 @@ def train(
     folder: Path,
     say: Say = print,
     accelerator: Accelerator | None = None,
+    source: Mapping[str, Any] | None = None,
 ) -> Progress:
     """Train to the last step, from the newest checkpoint in `folder` if there is one.
 
     Validation chooses `folder/best`; no test split is read. The model of the last step is written
-    to `folder/model`.
+    to `folder/model`. `source` says in the training record where the studies come from.
 
     Raises:
         BenchError: a loss is not finite (naming the last good checkpoint), or the checkpoint in
             `folder` belongs to other settings.
     """
-    run = Run(model, studies, validation, folder=folder, say=say, accelerator=accelerator)
+    account = {
+        "source": dict(source or {}),
+        "train": split_account(studies),
+        "validation": split_account(validation),
+    }
+    half = model.config.training.precision == "bfloat16"
+    accelerator = accelerator or Accelerator(mixed_precision="bf16" if half else "no")
+    run = Run(model, (studies, validation), folder=folder, say=say, accelerator=accelerator)
+    run.account = account
     return run.to_the_end()
 
 
@@ -85,16 +75,15 @@ class Run:
     def __init__(
         self,
         model: LofiModel,
-        studies: Studies,
-        validation: Studies,
+        data: tuple[Studies, Studies],
         *,
         folder: Path,
         say: Say,
-        accelerator: Accelerator | None,
+        accelerator: Accelerator,
     ):
         self.settings = model.config.training
         half = self.settings.precision == "bfloat16"
-        self.accelerator = accelerator or Accelerator(mixed_precision="bf16" if half else "no")
+        self.accelerator = accelerator
         self.model = model.to(self.accelerator.device).train()
         if half and self.accelerator.device.type == "cpu":
             # The fused attention's backward pass in bf16 is seven times slower on a CPU.
@@ -102,10 +91,10 @@ class Run:
             model.decoder.set_attn_implementation("eager")
         if self.settings.activation_checkpointing:
             _checkpoint_activations(model)
-        self.validation, self.folder, self.say = validation, folder, say
-        self.account = {"train": split_account(studies), "validation": split_account(validation)}
+        self.validation, self.folder, self.say = data[1], folder, say
+        self.account: dict[str, Any] = {}
         self.batches = Batches(
-            studies,
+            data[0],
             model.config,
             tokenizers=(model.prompts, model.text_tokenizer),
             share=(self.accelerator.process_index, self.accelerator.num_processes),
@@ -218,7 +207,7 @@ class Run:
             "seconds": round(self.progress.seconds, 1),
             "samples": self.progress.step * self.settings.batch_size,
             "data": self.account,
-            "trained_on": _trained_on(self.model.config),
+            "trained_on": _trained_on(self.model.config, self.account["source"]),
             "validation": self.progress.history,
             "sessions": self.progress.sessions,
             "parameters": sum(p.numel() for p in self.model.parameters()),
@@ -276,13 +265,14 @@ def score_of(found: Mapping[str, float]) -> float:
     return mean + found.get("grounding/miou", 0.0)
 
 
-def _trained_on(config: LofiConfig) -> list[dict[str, str]]:
+def _trained_on(config: LofiConfig, source: Mapping[str, Any]) -> list[dict[str, str]]:
+    name = source.get("dataset", config.data.dataset)
     seen = ["images"]
     if config.losses.sigmoid or config.losses.captioning:
         seen.append("reports")
     if config.losses.grounding or config.losses.dense_captioning:
         seen.append("boxes")
-    return [{"dataset": config.data.dataset, "split": "train", "modality": one} for one in seen]
+    return [{"dataset": name, "split": "train", "modality": one} for one in seen]
 
 
 def _checkpoint_activations(model: LofiModel) -> None:

@@ -1,0 +1,165 @@
+"""From a preset to a trained directory: data, tokenizer, model, training."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.cache_root import cache_root
+from harness.datasets.training import TrainingSet
+from harness.errors import BenchError
+from lofi.checkpoint import from_pretrained, save_pretrained
+from lofi.config import LofiConfig, read_preset
+from lofi.data import Studies
+from lofi.model import LofiModel, build
+from lofi.read import read_studies
+from lofi.source import training_set
+from lofi.train import Progress, forget, train
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What is to be trained, on what, and where it goes."""
+
+    preset: str
+    folder: Path
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    roots: Mapping[str, Path] = field(default_factory=dict)
+    limit: int | None = None
+    device: str = "auto"
+    tracker: str = ""
+    restart: bool = False
+
+
+def fit(wanted: Fit, say: Say = print) -> Progress:
+    """Train to the end (or go on) and leave `best`, `model` and the log in the folder."""
+    config = read_preset(wanted.preset, wanted.overrides)
+    if wanted.restart:
+        forget(wanted.folder)
+    told = _counter(say)
+    source = training_set(config.data, "train", wanted.roots, limit=wanted.limit, report=told)
+    held_out = training_set(
+        config.data,
+        "validation",
+        wanted.roots,
+        limit=config.training.validation_studies,
+        report=told,
+    )
+    model = _model(config, source, wanted.folder, say)
+    ready = [_read(model, one, say) for one in (source, held_out)]
+    accelerator = _accelerator(config, wanted)
+    progress = train(
+        model,
+        ready[0],
+        ready[1],
+        folder=wanted.folder,
+        say=say if accelerator.is_main_process else _silent,
+        accelerator=accelerator,
+        source=account_of(source),
+    )
+    accelerator.end_training()
+    return progress
+
+
+def account_of(source: TrainingSet) -> dict[str, Any]:
+    """Where the training studies come from, for the training record."""
+    return {
+        "dataset": source.name + ("-phantom" if source.phantom else ""),
+        "split": source.split,
+        "boxes": source.variant,
+        "version": source.version,
+        "images_in_split": source.n_total,
+        "left_out": dict(source.excluded),
+    }
+
+
+def _model(config: LofiConfig, source: TrainingSet, folder: Path, say: Say) -> LofiModel:
+    last = folder / "checkpoint"
+    if (last / "config.json").is_file():
+        # The tokenizer is the checkpoint's: more studies may have been added since.
+        stored = from_pretrained(last)
+        stored.config = config
+        return stored
+    texts = [text for study in source for text in (study.text, *(p for p, _ in study.regions))]
+    model = build(config, texts)
+    count = sum(value.numel() for value in model.parameters())
+    say(f"{config.name}: {count / 1e6:.2f} M parameters, {len(model.tokenizer)} tokens")
+    return model
+
+
+def _read(model: LofiModel, source: TrainingSet, say: Say) -> Studies:
+    studies = read_studies(
+        source,
+        model.text_tokenizer,
+        size=model.towers.config.vision_config.image_size,
+        limit=model.towers.config.text_config.max_position_embeddings,
+        cache=cache_root(),
+        say=say,
+    )
+    say(f"{source.name} {source.split}: {len(studies)} images of {source.n_total}")
+    return studies
+
+
+def _accelerator(config: LofiConfig, wanted: Fit) -> Any:
+    from accelerate import Accelerator
+
+    half = config.training.precision == "bfloat16"
+    accelerator = Accelerator(
+        mixed_precision="bf16" if half else "no",
+        cpu=wanted.device == "cpu",
+        log_with=wanted.tracker or None,
+        project_dir=str(wanted.folder),
+    )
+    if wanted.tracker:
+        accelerator.init_trackers(config.name, config=_flat(config.model_dump(mode="json")))
+    return accelerator
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            out |= _flat(value, f"{prefix}{key}.")
+        else:
+            out[prefix + key] = value if isinstance(value, int | float | str) else str(value)
+    return out
+
+
+def _counter(say: Say) -> Callable[[str, int, int], None]:
+    """Progress in words, at most every ten seconds."""
+    last = [0.0]
+
+    def told(what: str, done: int, total: int) -> None:
+        if time.monotonic() - last[0] > 10 or done == total:
+            last[0] = time.monotonic()
+            say(f"{what}: {done} of {total}")
+
+    return told
+
+
+def _silent(text: str) -> None:
+    del text
+
+
+def export(folder: Path, target: Path) -> None:
+    """Copy a trained directory with weights in bf16, as a shipped checkpoint.
+
+    Raises:
+        BenchError: it would be larger than the 10 MB a shipped checkpoint may have.
+    """
+    model = from_pretrained(folder)
+    record = json.loads((folder / "training.json").read_text())
+    save_pretrained(model, target, record=record, dtype=torch.bfloat16)
+    size = sum(os.path.getsize(file) for file in target.rglob("*") if file.is_file())
+    if size > 10_000_000:
+        raise BenchError(
+            f"{target}: {size / 1e6:.1f} MB. A shipped checkpoint has at most 10 MB. Train a "
+            "smaller preset, or keep the directory outside the package."
+        )

@@ -1,0 +1,98 @@
+"""Small worlds for LoFi's tests: one bright square per picture, said and boxed."""
+
+import numpy as np
+import pytest
+import torch
+
+from lofi.config import LofiConfig, parse
+from lofi.data import Studies, Study, chunks
+from lofi.model import LofiModel, build
+
+SIZE = 32
+TINY = {
+    "name": "test",
+    "towers": {
+        "image_size": SIZE,
+        "patch_size": 4,
+        "channels": 1,
+        "hidden_size": 32,
+        "layers": 2,
+        "heads": 2,
+        "text_layers": 1,
+        "max_tokens": 16,
+    },
+    "tokens": {"count": 4, "pool": 2, "kind": "probes"},
+    "decoder": {
+        "hidden_size": 32,
+        "layers": 2,
+        "heads": 2,
+        "head_dim": 16,
+        "mlp_size": 64,
+        "max_tokens": 64,
+    },
+    "data": {"vocabulary": 400},
+    "training": {
+        "steps": 8,
+        "batch_size": 4,
+        "warmup": 2,
+        "validate_every": 100,
+        "checkpoint_minutes": 100.0,
+    },
+}
+WORDS = ("left", "right")
+
+
+def world(count: int = 12, seed: int = 0) -> list[tuple[np.ndarray, str, list]]:
+    """Pictures with a bright square on the patient's left or right, or none."""
+    draw = np.random.default_rng(seed)
+    out = []
+    for number in range(count):
+        square = draw.integers(0, 60, (SIZE, SIZE)).astype(np.uint8)
+        if number % 3 == 2:
+            out.append((square, "The lungs are clear.", []))
+            continue
+        side = number % 2
+        x, y = (20 if side == 0 else 4), int(draw.integers(4, 20))
+        square[y : y + 8, x : x + 8] = 255
+        box = np.float32([[x, y, x + 8, y + 8]]) / SIZE
+        phrase = f"There is a {WORDS[side]} nodule."
+        out.append((square, f"{phrase} No effusion.", [(phrase, box)]))
+    return out
+
+
+def settings(**changes) -> LofiConfig:
+    """The test settings with whole sections or single keys replaced."""
+    values = {key: dict(value) if isinstance(value, dict) else value for key, value in TINY.items()}
+    for name, value in changes.items():
+        if isinstance(value, dict):
+            values[name] = {**values.get(name, {}), **value}
+        else:
+            values[name] = value
+    return parse(values, "test")
+
+
+def studies_for(model: LofiModel, count: int = 12, seed: int = 0) -> Studies:
+    """The small world as training studies."""
+    made = world(count, seed)
+    items = tuple(
+        Study(
+            f"s{n}",
+            f"p{n}",
+            text,
+            chunks(text, model.text_tokenizer, model.config.towers.max_tokens),
+            tuple(regions),
+            (SIZE, SIZE),
+        )
+        for n, (_, text, regions) in enumerate(made)
+    )
+    return Studies(np.stack([square for square, _, _ in made]), items)
+
+
+def make(**changes) -> LofiModel:
+    """A fresh small model."""
+    return build(settings(**changes), [text for _, text, _ in world()] * 3)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
