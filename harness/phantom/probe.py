@@ -4,7 +4,8 @@ Layout, one folder per split: ``probe/<split>/pairs.jsonl``, ``images/*.jpg``. A
 `pair_id`, `source` (text: a study's text and one with a single thing changed; counterfactual: two
 films of one patient with the same noise, a finding moved, each to be told by its own text; mirror:
 a film without markers and its mirror image), `change` (side, zone, finding, negation, severity),
-`text` (true) and `foil` (false), `image` (path from the split's folder), ids, finding, visibility.
+`text` (true) and `foil` (false), `image` (path from the split's folder), ids, finding, visibility;
+where a finding moves, `boxes` (where it is) and `foil_boxes` (where it is in the other film).
 """
 
 import json
@@ -21,7 +22,7 @@ from harness.phantom.parallel import run_jobs
 from harness.phantom.plan import DrawnFinding, Film, FindingPlan, StudyPlan
 from harness.phantom.probe_texts import TextPair, balanced, full_mention, say_all, text_pairs
 from harness.phantom.streams import stream
-from harness.phantom.study import Record
+from harness.phantom.study import Record, box_list
 from harness.phantom.trees.files import jpeg_bytes, write_bytes, write_json, write_text
 from harness.phantom.version import VERSION, generator_hash
 from harness.phantom.vocabulary import FINDINGS
@@ -188,6 +189,7 @@ def _two(
     films: Sequence[tuple[StudyPlan, Film, str]], place: int, what: tuple[str, str], job: _Job
 ) -> list[Record]:
     texts = [say_all(full_mention(film.findings[place]), plan, place) for plan, film, _ in films]
+    boxes = [box_list(film.findings[place].reader_1) for _, film, _ in films]
     rows = []
     for number, (plan, film, part) in enumerate(films):
         rows.append(
@@ -197,6 +199,8 @@ def _two(
                 "change": what[1],
                 "text": texts[number],
                 "foil": texts[1 - number],
+                "boxes": boxes[number],
+                "foil_boxes": boxes[1 - number],
                 "finding": plan.findings[place].name,
                 "visibility": round(float(film.findings[place].visibility), 4),
                 **_row(plan, job, film, part),

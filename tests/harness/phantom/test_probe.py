@@ -65,6 +65,8 @@ def test_two_films_ask_the_same_two_texts_the_other_way_round(rows: list[dict]) 
             pairs[row["pair_id"]].append(row)
     for one, other in pairs.values():
         assert (one["text"], one["foil"]) == (other["foil"], other["text"])
+        assert (one["boxes"], one["foil_boxes"]) == (other["foil_boxes"], other["boxes"])
+        assert one["boxes"] != one["foil_boxes"]
         assert one["image"] != other["image"]
 
 

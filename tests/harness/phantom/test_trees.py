@@ -16,7 +16,9 @@ from harness.datasets.table import load_dataset
 from harness.errors import BenchError
 from harness.phantom import cache, worlds
 from harness.phantom.cache import ensure_phantom
+from harness.phantom.plan import DrawnFinding, FindingPlan
 from harness.phantom.trees import files, ms_cxr
+from harness.phantom.trees.regions import JITTER, MISSING, region_supervision
 from harness.phantom.version import VERSION, generator_hash
 from harness.samples import Dataset, ImageText, PhraseBoxes
 
@@ -95,6 +97,41 @@ def test_a_second_split_leaves_the_first_as_it_was(tmp_path: Path) -> None:
     assert not set(table[table.split == "test"].subject_id) & set(
         table[table.split == "validate"].subject_id
     )
+
+
+def test_the_first_samples_are_the_same_however_much_is_rendered(
+    tmp_path: Path, twins: dict[str, dict[str, Path]]
+) -> None:
+    def first(roots: dict[str, Path]) -> str:
+        trees = {tree: path for tree, path in roots.items() if tree != "truth"}
+        return load_dataset(
+            "mimic-cxr",
+            task="retrieval",
+            split="test",
+            roots=trees,
+            limit=4,
+            phantom=True,
+            truth=roots["truth"],
+        ).fingerprint()
+
+    less = ensure_phantom("mimic-cxr", "test", tmp_path, 1, 4, size=SIZE)
+    table = "mimic-cxr-jpg", "mimic-cxr-2.0.0-split.csv.gz"
+    sizes = [len(pd.read_csv(r[table[0]] / table[1])) for r in (less, twins["ms-cxr"])]
+    assert sizes[0] < sizes[1]
+    assert first(less) == first(twins["ms-cxr"])
+
+
+def test_region_boxes_are_moved_and_some_are_missing() -> None:
+    region = np.array([[0.1, 0.2, 0.5, 0.6], [0.6, 0.2, 0.9, 0.6]], np.float32)
+    plan = FindingPlan("atelectasis", "both", "basal", "small", 1, 0.8, 1)
+    drawn = DrawnFinding(plan, 20.0, True, False, region, region, region, region)
+    rng = np.random.default_rng(0)
+    found = [region_supervision(drawn, rng) for _ in range(1000)]
+    kept = np.mean([len(boxes) for boxes in found]) / 2
+    assert abs(kept - (1 - MISSING)) < 0.03
+    first = np.array([boxes[0, 0] for boxes in found if len(boxes) == 2])
+    assert abs(first.mean() - 0.1) < 0.003
+    assert abs(first.std() - JITTER * 0.4) < 0.002
 
 
 def test_what_was_broken_off_is_taken_up_and_only_what_is_missing_is_drawn(
