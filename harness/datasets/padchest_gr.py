@@ -4,15 +4,17 @@ Retrieval text is the study's sentences in the order of the JSON, negatives incl
 spaces (`sentence_en`; cohort `spanish`: `sentence_es`, the same ids, never pooled with English).
 Grounding asks each sentence: `boxes` is the truth (reader 1), `extra_boxes` the second reader; a
 sentence that denies (abnormal false) has no boxes; `progression` marks a comparison. A positive
-sentence without a box of reader 1 has no right answer and is left out. Ids are text: StudyID has
-37-39 digits. The cohorts `mimic-rendering` and `mimic-wording` are the crossed cells of the phantom
-twin (protocol §8.6); they are read as `frontal` from roots of their own.
+sentence without a box of reader 1 has no right answer and is left out. Each image is also asked
+for one finding it does not have (`absent`; the option ``absent: false`` switches that off). Ids are
+text: StudyID has 37-39 digits. The cohorts `mimic-rendering` and `mimic-wording` are the crossed
+cells of the phantom twin (protocol §8.6); they are read as `frontal` from roots of their own.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.boxes import Boxes, boxes_from_unit, no_boxes
+from harness.datasets.absent import absent_finding
 from harness.datasets.checks import Check, check_images, compare_counts, count_samples
 from harness.datasets.files import Tally
 from harness.datasets.findings import is_fixed, kind_of
@@ -30,8 +32,8 @@ _BAD_BOX = "box outside the image or without area"
 def load(request: Request) -> Dataset:
     """The studies (retrieval) or sentences (grounding) of one split.
 
-    `n_total` counts the studies, or the sentences; a study of the master table without a grounded
-    report counts as one item left out.
+    `n_total` counts the studies, or the sentences and queries for absent findings; a study of the
+    master table without a grounded report counts as one item left out.
 
     Raises:
         BenchError: files missing or damaged, tables that disagree, or nothing left.
@@ -44,8 +46,10 @@ def load(request: Request) -> Dataset:
     if request.task == "retrieval":
         samples, total = list(_texts(request, studies, tally)), len(studies)
     else:
-        samples = list(_phrases(request, studies, tally))
-        total = sum(len(study.findings) if study.reported else 1 for study in studies)
+        asked = list(_phrases(request, studies, tally))
+        samples = [*asked, *_absent_queries(request, studies, asked)]
+        total = sum(len(s.findings) if s.reported else 1 for s in studies)
+        total += len(samples) - len(asked)
     if not samples:
         raise BenchError(nothing_left("padchest-gr", request, tally))
     return Dataset(
@@ -110,7 +114,8 @@ def _zero(what: str, count: int) -> Check:
 
 def _count_split(roots: Mapping[str, Path], split: str) -> Check:
     try:
-        dataset = load(Request("grounding", split, "frontal", roots))
+        sentences_only = {"absent": False}
+        dataset = load(Request("grounding", split, "frontal", roots, options=sentences_only))
     except BenchError:
         return Check("note", split, "no sentence")
     counts = ", ".join(f"{v:g} {k}" for k, v in count_samples(dataset).items())
@@ -170,6 +175,26 @@ def _phrases(request: Request, studies: Sequence[Study], tally: Tally) -> Iterat
         samples = list(_of_study(request, study, truth, tally))
         used += bool(samples)
         yield from samples
+
+
+def _absent_queries(
+    request: Request, studies: Sequence[Study], asked: Sequence[Sample]
+) -> Iterator[PhraseBoxes]:
+    """One query per image that is asked anything, for a finding it does not have."""
+    if not request.options.get("absent", True):
+        return
+    images = {sample.image.image_id: sample.image for sample in asked}
+    for study in studies:
+        image = images.get(study.image_id)
+        found = absent_finding(study.image_id, _labels(study)) if image else None
+        if image and found:
+            yield PhraseBoxes(
+                sample_id=f"{image.image_id}#no-{found.name.replace(' ', '-')}",
+                image=image,
+                phrase=found.spanish if request.cohort == "spanish" else found.english,
+                finding=found.name,
+                groups={"sex": image.sex} if image.sex else {},
+            )
 
 
 def _of_study(

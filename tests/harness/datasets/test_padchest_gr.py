@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from harness.datasets import load_dataset
+from harness.datasets.absent import absent_finding
 from harness.errors import BenchError
 from harness.images import Image
 from harness.samples import Dataset
@@ -16,6 +17,7 @@ RIGHT = [0.05, 0.5, 0.45, 0.93]
 
 def load(tree: PadChestTree, task: str = "grounding", split: str = "test", **more: Any) -> Dataset:
     roots = more.pop("roots", None) or tree.write()
+    more.setdefault("options", {"absent": False})
     dataset = load_dataset("padchest-gr", task=task, split=split, roots=roots, **more)
     assert dataset.n_total == dataset.n_used + sum(dataset.excluded.values())
     return dataset
@@ -219,3 +221,29 @@ def test_a_table_in_a_zip_is_read(padchest: PadChestTree) -> None:
         archive.write(table, "master_table.csv")
     table.unlink()
     assert load(padchest, roots=roots).n_used == 1
+
+
+def test_each_image_is_asked_for_one_finding_it_does_not_have(padchest: PadChestTree) -> None:
+    labels = (["nodule"], ["rib fracture"], ["pneumothorax"])
+    padchest.add(1, *(sentence("x", RIGHT, labels=names) for names in labels))
+    padchest.add(2, sentence("No effusion."))
+    padchest.add(3)  # nothing is asked of it
+    with_queries = load(padchest, options={})
+    queries = [s for s in with_queries.samples if "#no-" in s.sample_id]
+    assert [s.image.image_id[:39][-2:] for s in queries] == ["01", "02"]
+    assert (queries[0].phrase, queries[0].finding) == ("Pleural effusion.", "pleural effusion")
+    assert all(len(s.boxes) == 0 and not s.negated for s in queries)
+    assert with_queries.n_total == load(padchest).n_total + 2
+    spanish = load(padchest, cohort="spanish", options={})
+    assert spanish.samples[-2].phrase == "Derrame pleural."
+    assert [s.sample_id for s in spanish.samples] == [s.sample_id for s in with_queries.samples]
+
+
+def test_a_label_close_to_a_finding_forbids_asking_for_it() -> None:
+    close = ["hydropneumothorax", "costophrenic angle blunting", "granuloma", "callus rib fracture"]
+    for number in range(20):
+        found = absent_finding(f"image-{number}", close)
+        assert found is not None
+        assert found.name == "pneumothorax"
+    assert absent_finding("x", [*close, "pneumothorax"]) is None
+    assert len({absent_finding(f"image-{k}", []).name for k in range(99)}) == 4  # type: ignore[union-attr]
