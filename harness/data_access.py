@@ -17,10 +17,14 @@ Report = Callable[[str, int, int], None]  # what, done, of
 
 @dataclass(frozen=True)
 class Loaded:
-    """A dataset ready to be asked about, or the reason why it is not there."""
+    """A dataset ready to be asked about, or the reason why it is not there.
+
+    `damaged`: it is there and cannot be read, which is a failure and no skip.
+    """
 
     dataset: Dataset | None
     reason: str = ""
+    damaged: bool = False
     roots: Mapping[str, Path] | None = None
 
 

@@ -67,12 +67,14 @@ def run_cells(
 
 
 def _load(data: DataAccess, evaluation: Evaluation) -> Loaded:
-    loaded = data.load(evaluation)
+    try:
+        loaded = data.load(evaluation)
+    except BenchError as error:
+        return Loaded(None, str(error), damaged=True)
     if loaded.dataset is not None and not loaded.dataset.samples:
-        raise BenchError(
-            f"{evaluation.dataset} {evaluation.split}: no sample is left; excluded: "
-            f"{dict(loaded.dataset.excluded)}."
-        )
+        left_out = dict(loaded.dataset.excluded)
+        where = f"{evaluation.dataset} {evaluation.split}"
+        return Loaded(None, f"{where}: no sample is left; excluded: {left_out}.", damaged=True)
     return loaded
 
 
@@ -81,7 +83,9 @@ def _run_one(
 ) -> tuple[RunRecord, bool]:
     settings = how[1]
     if loaded.dataset is None:
-        return skipped_record(plan, None, loaded.reason, settings.suite), False
+        record = skipped_record(plan, None, loaded.reason, settings.suite)
+        status = "failed" if loaded.damaged else "skipped"
+        return record.model_copy(update={"status": status}), False
     dataset = loaded.dataset
     try:
         card, model = plan.handle.describe(_device(plan, settings))

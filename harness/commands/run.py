@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from harness.atomic import write_text
+from harness.atomic import write_error, write_text
 from harness.commands.options import evaluation_options, output_options
 from harness.commands.progress import RunProgress
 from harness.data_access import DataAccess, Loaded
+from harness.errors import BenchError
 from harness.lock import RunLock
 from harness.plan import plan_cells
 from harness.record import RunRecord
@@ -72,13 +73,28 @@ def command(
 
             print_plan(cells, access, settings)
             return
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_folder(folder)
         with RunLock(folder / ".lock"):
             watch = Watch(told.started, told.progress, told.finished)
             done = list(run_cells(cells, access, settings, watch))
+            _refuse_if_nothing_could_be_read(done)
             if told.computed or not _is_current(done, folder):
                 _write(done, folder)
     _finish(done, folder, quiet=quiet)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder / "leaderboard.csv", error) from error
+
+
+def _refuse_if_nothing_could_be_read(done: Sequence[tuple[RunRecord, Loaded]]) -> None:
+    # One damaged dataset of several is a failure row; if there is nothing else, a user's mistake.
+    reasons = dict.fromkeys(loaded.reason for _, loaded in done if loaded.damaged)
+    if done and all(loaded.damaged for _, loaded in done):
+        raise BenchError("\n".join(reasons))
 
 
 def _command_line() -> str:

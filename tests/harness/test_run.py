@@ -194,5 +194,64 @@ def test_an_unknown_name_is_answered_with_the_nearest(
 def test_an_output_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     result = run(suite(tmp_path, "oracle"), "--out", str(tmp_path / "file" / "out"))
-    assert result.exit_code != 0
+    assert isinstance(result.exception, BenchError)
     assert "file" in str(result.exception)
+
+
+def test_one_damaged_dataset_is_a_failure_row_and_a_lone_one_is_the_users_mistake(
+    tmp_path: Path,
+) -> None:
+    path = Path(suite(tmp_path, "oracle"))
+    text = path.read_text()
+    path.write_text(
+        text.replace(
+            "task: grounding, dataset: manifest, split: all",
+            "task: grounding, dataset: manifest, split: nowhere",
+        )
+    )
+    assert run(str(path), "--out", str(tmp_path / "out")).exit_code == 1
+    rows = board(tmp_path / "out").set_index("task")
+    assert "ok" in set(rows.loc[["retrieval"], "status"])
+    assert set(rows.loc[["grounding"], "status"]) == {"failed"}
+    assert "Splits found: test" in rows.loc[["grounding"], "reason"].iloc[0]
+    path.write_text(text.replace("split: all", "split: nowhere"))
+    result = run(str(path), "--out", str(tmp_path / "lone"))
+    assert isinstance(result.exception, BenchError)
+
+
+def test_a_shuffled_model_is_asked_about_other_patients(tmp_path: Path) -> None:
+    shuffled = json.dumps(
+        {
+            "name": "mixed",
+            "use": "shuffled",
+            "options": {"model": {"name": "pixels", "use": "suite_models:pixels"}},
+        }
+    )
+    out = tmp_path / "out"
+    assert (
+        run(suite(tmp_path, ", ".join([code("pixels"), shuffled])), "--out", str(out)).exit_code
+        == 0
+    )
+    records = {r.model.name: r for r in Store(out).records() if r.task == "retrieval"}
+    assert records["mixed"].model.control
+    assert records["mixed"].key != records["pixels"].key
+    ranks = {
+        name: Store(out).cell("retrieval", "manifest", "all", name, record.key).read("ranks")
+        for name, record in records.items()
+    }
+    assert not ranks["mixed"]["top_ids"].equals(ranks["pixels"]["top_ids"])
+
+
+def test_several_seeds_give_a_shuffled_model_one_row_each(tmp_path: Path) -> None:
+    shuffled = json.dumps(
+        {
+            "name": "mixed",
+            "use": "shuffled",
+            "options": {"model": {"name": "pixels", "use": "suite_models:pixels"}},
+        }
+    )
+    path = Path(suite(tmp_path, f"oracle, {shuffled}"))
+    path.write_text(path.read_text() + "seeds: [0, 1, 2]\n")
+    assert run(str(path), "--out", str(tmp_path / "out")).exit_code == 0
+    names = set(board(tmp_path / "out").model)
+    assert names == {"oracle", "mixed-seed0", "mixed-seed1", "mixed-seed2"}
