@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.boxes import Boxes, boxes_from_xywh
 from harness.datasets.checks import Check, check_images, compare_counts, count_samples
 from harness.datasets.files import Tally, find_file, read_json, read_rows
@@ -215,13 +217,18 @@ def _size(where: str, width: Any, height: Any) -> tuple[int, int]:
 
 
 def _boxes(rows: Sequence[_Box]) -> Boxes:
-    first = rows[0]
-    width, height = first.size
+    return np.concatenate([_one_box(row) for row in rows])
+
+
+def _one_box(row: _Box) -> Boxes:
+    width, height = row.size
     try:
-        values = [row.xywh for row in rows]
-        return boxes_from_xywh(values, width=width, height=height, what=first.where)
+        return boxes_from_xywh([row.xywh], width=width, height=height)
     except ValueError as error:
-        raise BenchError(f"{error}. Download the file again.") from error
+        raise BenchError(
+            f"{row.where}: x, y, w, h = {list(row.xywh)} is no box in a {width} x {height} "
+            f"image ({error}). Download the file again."
+        ) from error
 
 
 def _samples(request: Request, pairs: Sequence[Pair], tally: Tally) -> list[PhraseBoxes]:
