@@ -158,6 +158,8 @@ class EmbeddingCache:
             try:
                 with safe_open(path, framework="np") as opened:
                     ids = opened.get_tensor("ids")
+                if ids.shape[1:] != (32,) or ids.dtype != np.uint8:
+                    raise ValueError(f"ids are {ids.dtype} {ids.shape}")
             except FileNotFoundError:
                 continue
             except (SafetensorError, OSError, ValueError) as error:

@@ -8,6 +8,8 @@ import socket
 import subprocess
 from pathlib import Path
 
+PROC = Path("/proc")
+
 
 def machine_id() -> str:
     """Host name, boot and process-number space; two processes see each other only if it is equal.
@@ -16,8 +18,8 @@ def machine_id() -> str:
     """
     parts = [socket.gethostname()]
     try:
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-        parts.append(os.readlink("/proc/self/ns/pid"))
+        parts.append((PROC / "sys/kernel/random/boot_id").read_text().strip())
+        parts.append(os.readlink(PROC / "self/ns/pid"))
     except OSError:  # not Linux: the host name has to do
         pass
     return "/".join(parts)
@@ -28,11 +30,12 @@ def process_start(pid: int) -> str | None:
 
     A process that has ended but was not yet collected by its parent is not alive.
     """
-    stat = Path(f"/proc/{pid}/stat")
-    if Path("/proc/self/stat").exists():
+    if (PROC / "self/stat").exists():
         try:
             # The name in parentheses may hold anything; fields are counted after it (man 5 proc).
-            fields = stat.read_text(errors="replace").rpartition(")")[2].split()
+            fields = (
+                (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            )
         except OSError:
             return None
         return None if fields[0] in "ZXx" else fields[19]

@@ -1,5 +1,6 @@
 """A cached vector is the model's own to the bit, or it is not there."""
 
+import errno
 import logging
 import shutil
 from collections.abc import Callable
@@ -207,13 +208,18 @@ def change_a_vector(file: Path) -> None:
     file.write_bytes(data)
 
 
+def reshape_ids(file: Path) -> None:
+    data = file.read_bytes()
+    file.write_bytes(data.replace(b'"shape":[2,32]', b'"shape":[32,2]'))
+
+
 def swap_ids(file: Path) -> None:
     tensors = safetensors.numpy.load(file.read_bytes())
     tensors["ids"] = tensors["ids"][::-1].copy()
     file.write_bytes(safetensors.numpy.save(tensors))
 
 
-SPOIL = [truncate, cut_to_header, zero, empty, lengthen, change_a_vector, swap_ids]
+SPOIL = [truncate, cut_to_header, zero, empty, lengthen, change_a_vector, swap_ids, reshape_ids]
 
 
 @pytest.mark.parametrize("spoil", SPOIL)
@@ -281,6 +287,20 @@ def test_a_damaged_copy_does_not_hide_a_good_one(tmp_path: Path) -> None:
     found, vectors = cache.get(["b"])
     assert found.all()
     assert vectors[0].tobytes() == matrix(2)[1].tobytes()
+
+
+def test_a_shard_that_cannot_be_read_is_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = cache_of(tmp_path)
+    cache.put(["a"], matrix(1))
+
+    def failing(_: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    assert not cache.get(["a"])[0].any()
+    assert list((cache.folder / "quarantine").iterdir())
 
 
 def test_ids_that_share_their_first_bits_are_never_confused() -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -173,6 +174,27 @@ def test_memory_of_a_group_is_that_of_its_processes() -> None:
         process.stdin.write(b"\n")
     assert 80 << 20 < shares <= whole < 200 << 20
     assert group_memory(process.pid) == 0
+
+
+@pytest.mark.skipif(shutil.which("ps") is None, reason="needs ps")
+def test_memory_is_seen_without_proc_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = group_memory(os.getpgrp())
+    monkeypatch.setattr("harness.process_memory.PROC", tmp_path)
+    assert kills_for_memory() is None
+    assert 0.5 * known < group_memory(os.getpgrp()) < 2 * known
+
+
+def test_processes_that_end_while_they_are_counted_count_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.process_memory.PROC", tmp_path)
+    for name, stat in (("self", "1 (x) S 1 7"), ("8", "8 (a b) S 1 7 7"), ("9", "")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "stat").write_text(stat)
+    (tmp_path / "10").mkdir()
+    assert group_memory(7) == 0
+    (tmp_path / "8" / "status").write_text("Name:\tx\nVmRSS:\t   12 kB\n")
+    assert group_memory(7) == 12 * 1024
 
 
 def test_the_kernels_count_is_a_number_or_unknown() -> None:

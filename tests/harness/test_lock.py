@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -10,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import filelock
 import pytest
 
 from harness.errors import BenchError
@@ -207,6 +210,69 @@ def test_a_holder_whose_lock_was_taken_knows_it_and_leaves_the_new_one_alone(
     assert not first.held()
     first.release()
     assert (tmp_path / "l").exists()
+
+
+def test_a_holder_whose_lock_was_taken_stops_beating_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with lock(tmp_path / "l") as held:
+        owned_by(tmp_path / "l")
+        assert held._thread is not None
+        held._thread.join()
+    assert "has taken the lock" in caplog.text
+
+
+def test_a_lock_works_where_the_file_system_has_no_flock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(_: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", missing)
+    with lock(tmp_path / "l") as held:
+        assert held.held()
+        with pytest.raises(BenchError), lock(tmp_path / "l"):
+            pass
+    assert not held.path.exists()
+
+
+def test_a_guard_that_is_never_free_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(guard: filelock.FileLock) -> None:
+        raise filelock.Timeout(guard.lock_file)
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", busy)
+    with pytest.raises(BenchError, match="guard"), lock(tmp_path / "l"):
+        pass
+
+
+def test_a_clock_that_cannot_be_read_makes_no_lock_stale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "l"
+    owned_by(file, machine="elsewhere")
+    os.utime(file, (1e9, 1e9))
+
+    def failing(*_: object, **__: object) -> None:
+        raise PermissionError(13, "closed")
+
+    monkeypatch.setattr(Path, "touch", failing)
+    with pytest.raises(BenchError), lock(file):
+        pass
+
+
+@pytest.mark.skipif(shutil.which("ps") is None, reason="needs ps")
+def test_processes_are_told_apart_without_proc_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = dead_pid()
+    monkeypatch.setattr("harness.process_start.PROC", tmp_path)
+    assert machine_id() == socket.gethostname()
+    assert process_start(os.getpid()) == process_start(os.getpid()) != process_start(1)
+    assert process_start(gone) is None
+    with lock(tmp_path / "l"), pytest.raises(BenchError), lock(tmp_path / "l"):
+        pass
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 50, b"[1]", b'{"token": "x"'])
