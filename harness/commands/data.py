@@ -127,13 +127,28 @@ def phantom(
 
 
 @command.command("sheet")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("sheet.png"))
-@click.option("--real", type=click.Path(path_type=Path, exists=True), help="A manifest to compare.")
-def sheet(out: Path, real: Path | None) -> None:
-    """Draw a contact sheet: frontal and lateral phantoms, normal and with boxes."""
-    from importlib import import_module
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("sheet.png"), show_default=True
+)
+@click.option("--studies", type=click.IntRange(min=2), default=8, help="Per rendering.")
+@click.option("--columns", type=click.IntRange(min=1), default=6, show_default=True)
+@click.option("--bare", is_flag=True, help="Draw no boxes.")
+@click.option(
+    "--real",
+    type=click.Path(path_type=Path, exists=True),
+    default=None,
+    help="A manifest folder: a row of its films stands below the phantoms.",
+)
+def sheet(out: Path, *, studies: int, columns: int, bare: bool, real: Path | None) -> None:
+    """Draw a contact sheet of phantoms in both renderings, with boxes, beside real films.
 
-    import_module("harness.phantom.sheet").write_sheet(out, real)
+    Boxes: yellow exact, blue reader 1, pink reader 2.
+    """
+    from harness.commands.sheet import draw_sheet
+
+    picture = draw_sheet(studies=studies, columns=columns, boxed=not bare, real=real)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(out)
     click.echo(str(out))
 
 
