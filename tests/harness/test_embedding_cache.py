@@ -108,7 +108,7 @@ def test_a_row_that_is_not_finite_is_refused_by_model_and_id(tmp_path: Path, val
 def test_rows_that_do_not_fit_their_ids_are_refused(
     tmp_path: Path, ids: list[str], rows: np.ndarray
 ) -> None:
-    with pytest.raises((ValueError, TypeError), match="clip-a|matrix"):
+    with pytest.raises((ValueError, TypeError), match=r"clip-a|matrix"):
         cache_of(tmp_path).put(ids, rows)
 
 
