@@ -4,12 +4,20 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import PIL.Image
 import pytest
 from click.testing import CliRunner, Result
 
 from harness.commands.data import command
 from harness.datasets.counts import dataset_rows
-from tests.harness.datasets.conftest import MimicTrees, PadChestTree, answer, dicom_id, sentence
+from tests.harness.datasets.conftest import (
+    MimicTrees,
+    PadChestTree,
+    answer,
+    dicom_id,
+    sentence,
+    write_film,
+)
 from tests.harness.datasets.conftest import write_qba as write_questions
 
 A, B = ("10000001", "50000001"), ("10000002", "50000002")
@@ -161,3 +169,30 @@ def test_help_of_the_group_imports_no_data_code() -> None:
         "assert not {'pandas', 'numpy', 'torch'} & set(sys.modules), 'heavy'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_sheet_shows_phantoms_of_both_renderings_over_real_films(tmp_path: Path) -> None:
+    write_film(tmp_path / "own" / "a.png")
+    table = "image_id,file,patient_id,text_findings\na,a.png,p,x\n"
+    (tmp_path / "own" / "manifest.csv").write_text(table)
+    out = tmp_path / "new" / "sheet.png"
+    result = run("sheet", "--out", str(out), "--studies", "2", "--columns", "2")
+    assert result.exit_code == 0, result.output
+    with PIL.Image.open(out) as picture:
+        without = picture.size
+    real = ("--real", str(tmp_path / "own"))
+    run("sheet", "--out", str(out), "--studies", "2", "--columns", "2", *real)
+    with PIL.Image.open(out) as picture:
+        assert picture.width == without[0] == 640
+        assert picture.height > without[1]
+        row = picture.crop((0, without[1], 320, without[1] + 320)).convert("L")
+    # the film's bright patch lies below left, as in the file
+    assert row.getpixel((80, 220)) > 150 > row.getpixel((240, 220))
+
+
+def test_a_phantom_split_is_rendered_and_its_folders_printed(tmp_path: Path) -> None:
+    result = run("phantom", "ms-cxr", "test", "--limit", "1", "--out", str(tmp_path), "--quiet")
+    assert result.exit_code == 0, result.output
+    folders = dict(line.split("=", 1) for line in result.output.split() if "=" in line)
+    assert {"ms-cxr", "mimic-cxr-jpg", "truth"} <= set(folders)
+    assert check({name: Path(folders[name]) for name in ("ms-cxr", "mimic-cxr-jpg")}).exit_code == 0
