@@ -78,6 +78,15 @@ class DataAccess:
         )
         return roots, roots.pop("truth", None)
 
+    def calibration(self, name: str) -> Dataset | None:
+        """The validation split of that grounding dataset, None where it cannot be had here."""
+        if not name:
+            return None
+        try:
+            return self.load(Evaluation(task="grounding", dataset=name, split="validation")).dataset
+        except BenchError:
+            return None
+
     def _counter(self, what: str) -> Callable[[int, int], None] | None:
         report = self.report
         return (lambda done, total: report(what, done, total)) if report else None

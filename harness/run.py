@@ -83,14 +83,14 @@ def _run_one(
 ) -> tuple[RunRecord, bool]:
     settings = how[1]
     if loaded.dataset is None:
-        record = skipped_record(plan, None, loaded.reason, settings.suite)
+        absent = skipped_record(plan, None, loaded.reason, settings.suite)
         status = "failed" if loaded.damaged else "skipped"
-        return record.model_copy(update={"status": status}), False
+        return absent.model_copy(update={"status": status}), False
     dataset = loaded.dataset
     try:
         card, model = plan.handle.describe(_device(plan, settings))
-    except WeightsAbsent as absent:
-        return skipped_record(plan, dataset, str(absent), settings.suite), False
+    except WeightsAbsent as error:
+        return skipped_record(plan, dataset, str(error), settings.suite), False
     except Exception as error:
         unseen = ModelCard(plan.handle.reference.name, plan.handle.entry.kind, trained_on=None)
         blank = blank_record(plan, unseen, dataset, settings.suite)
@@ -154,6 +154,7 @@ def _asked(
         sink=cell,
         options=plan.options,
         table=lambda: data.box_table(plan.evaluation, dataset),
+        calibration=lambda: data.calibration(str(plan.options.get("calibrate", ""))),
         embeddings=_open_cache if settings.cache_embeddings else None,
         text_policy=plan.text_policy,
         seed=plan.seed,

@@ -9,8 +9,9 @@ import numpy as np
 from harness.boxes import no_boxes
 from harness.images import Image
 from harness.metrics.bootstrap import Interval, score
-from harness.metrics.box_metrics import BOX_METRICS as GROUNDING_METRICS
+from harness.metrics.calibration import with_boxes
 from harness.metrics.grounding import from_samples
+from harness.metrics.grounding_metrics import GROUNDING_METRICS
 from harness.models import (
     Grounding,
     GroundingModel,
@@ -21,6 +22,13 @@ from harness.models import (
 )
 from harness.record import Score
 from harness.samples import Dataset, PhraseBoxes
+from harness.tasks import calibration
+from harness.tasks.calibration import (
+    lost_to_crop,
+    only_heatmaps,
+    read_threshold,
+    store_threshold,
+)
 from harness.tasks.grounding_groups import grounding_groups
 from harness.tasks.shuffle import other_images
 from harness.tasks.task import Asking, NonFinite, OutcomeSink, Scored, Task
@@ -41,7 +49,13 @@ def ask(asking: Asking) -> dict[str, float]:
     todo = [sample for sample in samples if sample.sample_id not in done]
     for shard in _answers(asking, samples, todo):
         asking.sink.append(KIND, pd.DataFrame(shard))
-    return {}
+    if isinstance(asking.model, TruthGrounder):
+        return {}
+    model = asking.model.model if isinstance(asking.model, Shuffled) else asking.model
+    counts = lost_to_crop(model, samples)
+    if only_heatmaps(read_answers(asking.sink.read(KIND))):
+        counts |= store_threshold(asking, model)
+    return counts
 
 
 def _answers(
@@ -146,8 +160,12 @@ def score_answers(
 ) -> Scored:
     """Every metric in every group, with patient-clustered intervals, from the stored answers."""
     samples = [s for s in dataset.samples if isinstance(s, PhraseBoxes)]
-    answers = read_answers(sink.read(KIND))
-    outcomes = from_samples(samples, [answers[s.sample_id] for s in samples])
+    stored = read_answers(sink.read(KIND))
+    answers = [stored[s.sample_id] for s in samples]
+    threshold = read_threshold(sink)
+    if threshold is not None:
+        answers = with_boxes(answers, threshold)
+    outcomes = from_samples(samples, answers)
     chosen = {n: m for n, m in GROUNDING_METRICS.items() if not metrics or n in metrics}
     groups = grounding_groups(samples)
     found = score(chosen, outcomes, groups=groups, draws=int(options["draws"]))
@@ -160,7 +178,7 @@ def score_answers(
                 missing[name] = _reason(chosen[name].needs, interval)
     counts = {
         "malformed": float(outcomes.malformed.sum()),
-        "empty": float(sum(a.status == "empty" for a in answers.values())),
+        "empty": float(sum(a.status == "empty" for a in answers)),
         "phrases": float(len(samples)),
     }
     return Scored(scores, missing, counts)
@@ -187,7 +205,7 @@ TASK = Task(
     version=1,
     ask=ask,
     score=score_answers,
-    kinds=(KIND,),
+    kinds=(KIND, calibration.KIND),
     metrics=GROUNDING_METRICS,
-    defaults={"draws": 1000},
+    defaults={"draws": 1000, "calibrate": "ms-cxr", "calibration_phrases": 500},
 )

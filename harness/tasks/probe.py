@@ -8,9 +8,9 @@ import numpy as np
 
 from harness.images import Image
 from harness.metrics.bootstrap import Interval, score
-from harness.metrics.grounding import ragged
 from harness.metrics.overlap import union_iou
 from harness.metrics.probe import PROBE_METRICS, probe_outcomes
+from harness.metrics.ragged import ragged
 from harness.models import (
     AnalyticChance,
     EmbeddingModel,

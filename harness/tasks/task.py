@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.box_tables import BoxTable
 from harness.embedding_cache import EmbeddingCache
+from harness.images import Image
 from harness.metrics.metric import Metric
-from harness.models import ModelCard
+from harness.models import ModelCard, Query
 from harness.record import Score
-from harness.samples import Dataset
+from harness.samples import Dataset, ImageRef
 
 if TYPE_CHECKING:  # pandas takes a second to import, which a finished suite need not pay
     import pandas as pd
@@ -40,7 +41,8 @@ class OutcomeSink(Protocol):
 class Asking:
     """Everything a task is given to ask one model about one dataset.
 
-    `table` gives the training split's mean boxes, None where there is none; `store_text` allows
+    `table` gives the training split's mean boxes, `calibration` a validation split of the source
+    domain for thresholds, each None where there is none; `store_text` allows
     raw answers in the outcomes; `embeddings` is None where nothing is cached (controls).
     """
 
@@ -50,12 +52,17 @@ class Asking:
     sink: OutcomeSink
     options: Mapping[str, Any] = field(default_factory=dict)
     table: Callable[[], BoxTable | None] = lambda: None
+    calibration: Callable[[], Dataset | None] = lambda: None
     embeddings: Callable[[ModelCard, str], EmbeddingCache | None] | None = None
     text_policy: str = "official"
     seed: int = 0
     batch_size: int = 32
     store_text: bool = False
     progress: Progress = _silent
+
+    def query(self, image: ImageRef, phrase: str) -> Query:
+        """The question about a phrase in an image."""
+        return Query(Image(image.image_id, image.file), phrase)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,95 @@
+"""Where a heat-map model's box threshold comes from, and that it stays with its cell."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.metrics.calibration import Threshold, choose_threshold
+from harness.models import Grounding, GroundingModel
+from harness.samples import Dataset, PhraseBoxes
+from harness.tasks.task import Asking, OutcomeSink
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KIND = "threshold"
+
+
+def only_heatmaps(answers: Mapping[str, Grounding]) -> bool:
+    """Whether the model draws maps and gives no boxes of its own."""
+    mapped = [answer for answer in answers.values() if answer.heatmap is not None]
+    return bool(mapped) and not any(len(answer.boxes) for answer in mapped)
+
+
+def store_threshold(asking: Asking, model: GroundingModel) -> dict[str, float]:
+    """Choose the threshold on the calibration split and keep it in the cell; counts for the record.
+
+    Nothing is stored where there is no such split: box metrics are then not scored.
+    """
+    if asking.sink.done_ids(KIND):
+        return {}
+    dataset = asking.calibration()
+    if dataset is None or dataset.name == asking.dataset.name == "manifest":
+        return {}
+    samples = _boxed(dataset, int(asking.options["calibration_phrases"]))
+    answers: list[Grounding] = []
+    for first in range(0, len(samples), asking.batch_size):
+        batch = samples[first : first + asking.batch_size]
+        answers += model.ground([asking.query(sample.image, sample.phrase) for sample in batch])
+        asking.progress("choosing a threshold", len(answers), len(samples))
+    chosen = choose_threshold(samples, answers, dataset=dataset.name, split=dataset.split)
+    asking.sink.append(KIND, _frame(chosen))
+    return {"threshold": chosen.value, "threshold_phrases": float(chosen.n)}
+
+
+def _boxed(dataset: Dataset, most: int) -> list[PhraseBoxes]:
+    boxed = [s for s in dataset.samples if isinstance(s, PhraseBoxes) and len(s.boxes)]
+    return boxed[:most]
+
+
+def _frame(chosen: Threshold) -> "pd.DataFrame":
+    import pandas as pd
+
+    row: dict[str, Any] = {"sample_id": "threshold", **vars(chosen)}
+    return pd.DataFrame([row])
+
+
+def read_threshold(sink: OutcomeSink) -> Threshold | None:
+    """The threshold stored with the cell, None if there is none."""
+    frame = sink.read(KIND)
+    if frame.empty:
+        return None
+    row = frame.iloc[0]
+    return Threshold(
+        float(row["value"]),
+        float(row["miou"]),
+        str(row["dataset"]),
+        str(row["split"]),
+        int(row["n"]),
+    )
+
+
+def lost_to_crop(model: Any, samples: Sequence[PhraseBoxes]) -> dict[str, float]:
+    """The share of true box area outside the model's field of view, and boxes wholly outside it.
+
+    Empty for a model that declares no `geometry`: whatever it does not see is a miss all the same.
+    """
+    from harness.geometry import Geometry
+    from harness.images import Image
+
+    geometry = getattr(model, "geometry", None)
+    if not isinstance(geometry, Geometry):
+        return {}
+    lost = [
+        float(share)
+        for sample in samples
+        if len(sample.boxes)
+        for share in geometry.frame(
+            *Image(sample.image.image_id, sample.image.file).size()
+        ).lost_fraction(sample.boxes)
+    ]
+    if not lost:
+        return {}
+    return {
+        "truth_lost_to_crop": sum(lost) / len(lost),
+        "boxes_outside_view": float(sum(share > 1 - 1e-6 for share in lost)),
+    }
