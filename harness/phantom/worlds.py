@@ -6,7 +6,7 @@ the files are the same whatever the number of workers.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.phantom.film import render_study
@@ -62,16 +62,18 @@ def part_path(root: Path, split: str, block: int) -> Path:
 
 
 def iterate_studies(
-    world: World, split: str, start: int, stop: int, *, size: int = SIZE
+    world: World, split: str, start: int, stop: int, *, size: int = SIZE, frontal: bool = False
 ) -> Iterator[tuple[StudyPlan, tuple[Film, ...], Record]]:
     """Plan, films and record of each study from `start` to `stop`, drawn one by one.
 
     This is how `large` is streamed: nothing is written and there is no end. A study whose prior
-    lies before `start` has that prior drawn too.
+    lies before `start` has that prior drawn too. With `frontal` the first film of each study is
+    drawn and no other; what is said and boxed on it is the same.
     """
     earlier: tuple[FindingPlan, ...] | None = None
     for index in range(start, stop):
         plan = plan_study(world.twin, split, index, world.rendering)
+        plan = replace(plan, views=plan.views[:1]) if frontal else plan
         if plan.prior_index is None:
             earlier = None
         elif earlier is None:

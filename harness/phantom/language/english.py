@@ -41,7 +41,7 @@ NOUNS: Mapping[str, tuple[Noun, ...]] = {
     "mass": (
         Noun("mass", "masses"),
         Noun("pulmonary mass", "pulmonary masses"),
-        Noun("mass-like opacity"),
+        Noun("mass-like opacity", "mass-like opacities"),
     ),
     "cardiomegaly": (
         Noun("cardiomegaly"),

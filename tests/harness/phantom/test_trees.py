@@ -290,3 +290,14 @@ def test_large_is_streamed_from_any_point_and_agrees_with_itself() -> None:
     whole = [r for _, _, r in worlds.iterate_studies(world, "large", 996, 1002, size=SIZE)]
     late = [r for _, _, r in worlds.iterate_studies(world, "large", 1000, 1002, size=SIZE)]
     assert late == whole[4:]
+
+
+def test_the_first_film_says_the_same_whether_or_not_the_others_are_drawn() -> None:
+    world = worlds.WORLDS["mimic"]
+    whole = [r for _, _, r in worlds.iterate_studies(world, "train", 0, 8, size=SIZE)]
+    first = worlds.iterate_studies(world, "train", 0, 8, size=SIZE, frontal=True)
+    for one, (_, films, other) in zip(whole, first, strict=True):
+        assert len(films) == 1
+        assert one["phrases"] == other["phrases"]
+        assert one["answers"] == other["answers"]
+        assert one["findings"][: len(other["findings"])] == other["findings"]
