@@ -91,7 +91,7 @@ def _make_table(dataset: str, roots: dict[str, Path], truth: Path, where: tuple[
     )
     phrases = [s for s in loaded.samples if isinstance(s, PhraseBoxes) and len(s.boxes)]
     source = (
-        f"phantom {VERSION}-{generator_hash()[:12]}: {dataset}, {len(phrases)} boxed phrases of the "
+        f"phantom {VERSION}-{generator_hash()[:12]}: {dataset}, {len(phrases)} phrases of the "
         f"first {studies} training studies; {COMMAND}"
     )
     path = folder / f"{dataset}.json"
