@@ -1,7 +1,10 @@
 """Where a heat-map model's box threshold comes from, and that it stays with its cell."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from harness.metrics.calibration import Threshold, choose_threshold
 from harness.models import Grounding, GroundingModel
@@ -34,11 +37,22 @@ def store_threshold(asking: Asking, model: GroundingModel) -> dict[str, float]:
     answers: list[Grounding] = []
     for first in range(0, len(samples), asking.batch_size):
         batch = samples[first : first + asking.batch_size]
-        answers += model.ground([asking.query(sample.image, sample.phrase) for sample in batch])
+        found = model.ground([asking.query(sample.image, sample.phrase) for sample in batch])
+        answers += [as_stored(answer) for answer in found]
         asking.progress("choosing a threshold", len(answers), len(samples))
     chosen = choose_threshold(samples, answers, dataset=dataset.name, split=dataset.split)
     asking.sink.append(KIND, _frame(chosen))
     return {"threshold": chosen.value, "threshold_phrases": float(chosen.n)}
+
+
+def as_stored(answer: Grounding) -> Grounding:
+    """The answer with its map rounded to float16 as the store keeps it.
+
+    A threshold chosen on finer numbers could lie between a value and its rounding.
+    """
+    if answer.heatmap is None:
+        return answer
+    return replace(answer, heatmap=answer.heatmap.astype(np.float16).astype(np.float32))
 
 
 def _boxed(dataset: Dataset, most: int) -> list[PhraseBoxes]:
