@@ -1,0 +1,348 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.metrics import passes, tiles
+from harness.metrics.metric import value
+from harness.metrics.pool import CONVENTIONS, pool_of
+from harness.metrics.ranking import Embeddings, rank_pairs
+from harness.metrics.retrieval import DEPTHS, DIRECTIONS, RETRIEVAL_METRICS
+
+
+def blocks(scores):
+    return lambda rows: scores[rows]
+
+
+def assert_equal_to_naive(pool, scores, found, naive):
+    for direction in DIRECTIONS:
+        for column, convention in enumerate(CONVENTIONS):
+            outcomes = found[direction]
+            for query, truth in enumerate(naive[direction](pool, scores, convention)):
+                where = (direction, convention, query)
+                if truth is None:
+                    assert outcomes.ranks[query, column] == 0, where
+                    continue
+                assert outcomes.ranks[query, column] == truth.rank, where
+                assert outcomes.tied[query, column] == truth.tied, where
+                assert outcomes.relevant[query, column] == truth.relevant, where
+                dcg = [truth.dcg[k] for k in DEPTHS]
+                np.testing.assert_allclose(outcomes.dcg[query, column], dcg, atol=1e-12)
+
+
+def assert_same_outcomes(one, other):
+    for direction in DIRECTIONS:
+        for name in ("patients", "ranks", "tied", "relevant", "dcg", "label_hits", "top_scores"):
+            np.testing.assert_array_equal(
+                getattr(one[direction], name), getattr(other[direction], name), err_msg=name
+            )
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 30, 130])
+@pytest.mark.parametrize("levels", [2, 5, 0])
+def test_every_rank_equals_a_naive_loop_with_and_without_ties(n, levels, random_pool, naive):
+    for seed in range(2):
+        pool = random_pool(n, seed)
+        rng = np.random.default_rng(seed + 100)
+        scores = rng.normal(size=(n, pool.texts))
+        if levels:
+            scores = rng.integers(0, levels, (n, pool.texts)).astype(float)
+        assert_equal_to_naive(pool, scores, rank_pairs(pool, blocks(scores)), naive)
+
+
+@given(n=st.integers(1, 14), seed=st.integers(0, 10_000), levels=st.integers(1, 4))
+@settings(max_examples=40, deadline=None)
+def test_small_pools_of_any_shape_equal_the_naive_loop(n, seed, levels, random_pool, naive):
+    pool = random_pool(n, seed)
+    scores = np.random.default_rng(seed).integers(0, levels, (n, pool.texts)).astype(float)
+    assert_equal_to_naive(pool, scores, rank_pairs(pool, blocks(scores)), naive)
+
+
+def test_a_pool_of_many_tiles_equals_the_naive_loop(random_pool, naive, monkeypatch):
+    monkeypatch.setattr(tiles, "MAX_IMAGES", 40)
+    monkeypatch.setattr(tiles, "MAX_TEXTS", 24)
+    pool = random_pool(150, 7)
+    scores = np.random.default_rng(7).integers(0, 30, (150, pool.texts)).astype(float)
+    assert_equal_to_naive(pool, scores, rank_pairs(pool, blocks(scores)), naive)
+
+
+def test_tile_size_changes_nothing(random_pool, monkeypatch):
+    pool = random_pool(300, 3)
+    rng = np.random.default_rng(3)
+    source = Embeddings(rng.normal(size=(300, 24)), rng.normal(size=(pool.texts, 24)))
+    one = rank_pairs(pool, source)
+    monkeypatch.setattr(tiles, "MAX_IMAGES", 64)
+    monkeypatch.setattr(tiles, "MAX_TEXTS", 64)
+    assert_same_outcomes(one, rank_pairs(pool, source))
+
+
+def test_a_text_borne_by_many_images_is_answered_by_sorting(plain_pool, naive):
+    pool = plain_pool(40, [f"t{i % 2}" for i in range(40)])
+    scores = np.random.default_rng(0).integers(0, 15, (40, 2)).astype(float)
+    assert_equal_to_naive(pool, scores, rank_pairs(pool, blocks(scores)), naive)
+
+
+def test_order_of_samples_changes_no_query(random_pool):
+    pool = random_pool(60, 5)
+    rng = np.random.default_rng(5)
+    scores = rng.integers(0, 6, (60, pool.texts)).astype(float)
+    order = rng.permutation(60)
+    texts = np.full(pool.texts + 1, -1)
+    seen = list(dict.fromkeys(pool.text[order][pool.asked[order]].tolist()))
+    texts[seen] = np.arange(pool.texts)
+    mixed = type(pool)(
+        study=pool.study[order],
+        patient=pool.patient[order],
+        group=pool.group[order],
+        text=texts[pool.text[order]],
+        asked=pool.asked[order],
+    )
+    one, other = (
+        rank_pairs(pool, blocks(scores)),
+        rank_pairs(mixed, blocks(scores[order][:, seen])),
+    )
+    place = np.searchsorted(pool.queries, order[mixed.queries])
+    for direction in DIRECTIONS:
+        np.testing.assert_array_equal(
+            one[direction].ranks[place, :3], other[direction].ranks[:, :3]
+        )
+
+
+def test_worked_by_hand_two_images_of_one_study_and_a_distractor():
+    # Rows: a1, a2 (study A, text x), b (study B, text y), d (a distractor).
+    pool, _ = pool_of(
+        studies=["A", "A", "B", "D"],
+        patients=["p", "p", "q", "r"],
+        texts=["x", "x", "y", ""],
+        asked=[True, True, True, False],
+    )
+    scores = np.array([[0.9, 0.1], [0.2, 0.3], [0.5, 0.5], [0.8, 0.6]])
+    found = rank_pairs(pool, blocks(scores))
+    # a1 asks texts x, x, y = 0.9, 0.9, 0.1. instance: the other x ties, so rank 2; else rank 1.
+    # a2 asks 0.2, 0.2, 0.3: y is better; instance also loses to the tie (rank 3), else rank 2.
+    # b asks 0.5, 0.5, 0.5: both x tie with y, rank 3; among unique texts one x ties, rank 2.
+    expected = [[2, 1, 1, 1], [3, 2, 2, 2], [3, 3, 3, 2]]
+    assert found["image_to_text"].ranks.tolist() == expected
+    # Text x of a1 over images a1 .9, a2 .2, b .5, d .8: a1 is first. Text x of a2, its own image
+    # last: rank 4; its study's a1 is first. unique_text asks x once. Text y: b .5 behind d .6.
+    expected = [[1, 1, 1, 1], [4, 1, 1, 0], [2, 2, 2, 2]]
+    assert found["text_to_image"].ranks.tolist() == expected
+    assert found["image_to_text"].tied.tolist() == [
+        [True, False, False, False],
+        [True, False, False, False],
+        [True, True, True, True],
+    ]
+    assert found["image_to_text"].candidates == (3, 3, 3, 2)
+    assert found["text_to_image"].candidates == (4, 4, 4, 4)
+    assert found["text_to_image"].top[0].tolist() == [0, 3, 2, 1] + [-1] * 6
+    assert found["image_to_text"].top[1, :3].tolist() == [2, 0, -1]  # y, then x under its first row
+
+
+def test_a_tie_counts_against_the_model(plain_pool):
+    found = rank_pairs(plain_pool(2), blocks(np.array([[1.0, 1.0], [0.0, 1.0]])))
+    assert found["image_to_text"].ranks[:, 0].tolist() == [2, 1]
+    assert found["image_to_text"].tied[:, 0].tolist() == [True, False]
+
+
+@pytest.mark.parametrize(("n", "d"), [(2, 5), (7, 512), (63, 16), (65, 512), (1025, 8), (2100, 33)])
+def test_a_collapsed_model_is_last_everywhere(n, d, plain_pool):
+    pool = plain_pool(n)
+    rng = np.random.default_rng(n)
+    one, two = rng.normal(size=(2, d)).astype(np.float32)
+    source = Embeddings(np.tile(one, (n, 1)), np.tile(two, (n, 1)))
+    for outcomes in rank_pairs(pool, source).values():
+        assert (outcomes.ranks == n).all()
+        assert outcomes.tied.all()
+        assert value(RETRIEVAL_METRICS["recall@1"], outcomes.under("instance")) == 0
+        assert value(RETRIEVAL_METRICS["tied_queries"], outcomes.under("instance")) == 1
+
+
+def test_a_collapsed_image_tower_gains_nothing_although_texts_differ(plain_pool):
+    rng = np.random.default_rng(0)
+    pool = plain_pool(500)
+    source = Embeddings(np.tile(rng.normal(size=16), (500, 1)), rng.normal(size=(500, 16)))
+    found = rank_pairs(pool, source)
+    assert (found["text_to_image"].ranks == 500).all()
+
+
+def test_a_perfect_model_reaches_one_although_reports_repeat(plain_pool):
+    # 100 of 1000 reports identical: peers stop at 0.901 (one of the hundred is first).
+    n = 1000
+    pool = plain_pool(n, ["normal"] * 100 + [str(i) for i in range(900)])
+    rng = np.random.default_rng(0)
+    texts = rng.normal(size=(pool.texts, 64)).astype(np.float32)
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+    found = rank_pairs(pool, Embeddings(texts[pool.text], texts))
+    for direction in DIRECTIONS:
+        for convention in ("same_text", "unique_text"):
+            queries = found[direction].under(convention)
+            assert value(RETRIEVAL_METRICS["recall@1"], queries) == 1, (direction, convention)
+            assert value(RETRIEVAL_METRICS["ndcg@10"], queries) == pytest.approx(1, abs=1e-12)
+        assert value(RETRIEVAL_METRICS["recall@1"], found[direction].under("instance")) == 0.9
+
+
+def test_scores_that_are_the_relevance_itself_give_one_everywhere(random_pool):
+    # One column per asked row, so that texts of one wording can be told apart.
+    pool = random_pool(80, 2)
+    apart = np.full(len(pool.text), -1)
+    apart[pool.queries] = np.arange(len(pool.queries))
+    apart_pool = type(pool)(pool.study, pool.patient, pool.group, apart, pool.asked)
+    asked = pool.queries
+    scores = (pool.group[:, None] == pool.group[asked]).astype(float)
+    scores[pool.study[:, None] == pool.study[asked]] = 2
+    scores[asked, np.arange(len(asked))] = 3
+    for outcomes in rank_pairs(apart_pool, blocks(scores)).values():
+        assert (outcomes.ranks == 1).all()
+        for convention in CONVENTIONS:
+            queries = outcomes.under(convention)
+            assert value(RETRIEVAL_METRICS["ndcg@10"], queries) == pytest.approx(1, abs=1e-12)
+
+
+def test_nan_and_infinity_are_refused_with_side_and_number(plain_pool):
+    pool = plain_pool(5)
+    images, texts = np.eye(5), np.eye(5)
+    images[1] = np.nan
+    images[3, 0] = np.inf
+    with pytest.raises(ValueError, match="image embeddings: 2 of 5 rows hold NaN or infinity"):
+        rank_pairs(pool, Embeddings(images, texts))
+    texts[0, 0] = -np.inf
+    with pytest.raises(ValueError, match="text embeddings: 1 of 5 rows"):
+        rank_pairs(pool, Embeddings(np.eye(5), texts))
+    with pytest.raises(ValueError, match=r"scores of images 0\.\.4: 2 of 5 rows"):
+        rank_pairs(pool, blocks(images))
+
+
+def test_a_model_of_only_nan_is_refused(plain_pool):
+    # Peers report anything from 0.001 to 1.000 here.
+    with pytest.raises(ValueError, match="1000 of 1000 rows"):
+        rank_pairs(plain_pool(1000), Embeddings(np.full((1000, 4), np.nan), np.ones((1000, 4))))
+
+
+def test_shapes_that_do_not_fit_the_pool_are_refused(plain_pool):
+    with pytest.raises(ValueError, match=r"image embeddings: shape \(4, 2\), expected \(5, 2\)"):
+        rank_pairs(plain_pool(5), Embeddings(np.ones((4, 2)), np.ones((5, 2))))
+    with pytest.raises(ValueError, match="text embeddings: shape"):
+        rank_pairs(plain_pool(5), Embeddings(np.ones((5, 2)), np.ones((5, 3))))
+    with pytest.raises(ValueError, match="scores of images"):
+        rank_pairs(plain_pool(5), lambda _: np.ones((5, 4)))
+
+
+def test_a_pool_that_asks_nothing_gives_no_queries():
+    pool, _ = pool_of(studies=["a"], patients=["a"], texts=[""], asked=[False])
+    found = rank_pairs(pool, Embeddings(np.ones((1, 3)), np.zeros((0, 3))))
+    assert [len(found[direction].ranks) for direction in DIRECTIONS] == [0, 0]
+    empty, _ = pool_of(studies=[], patients=[], texts=[])
+    found = rank_pairs(empty, Embeddings(np.zeros((0, 3)), np.zeros((0, 3))))
+    assert np.isnan(value(RETRIEVAL_METRICS["recall@1"], found[DIRECTIONS[0]].under("instance")))
+
+
+def test_one_pair_is_found_and_k_beyond_the_pool_is_one(plain_pool):
+    queries = rank_pairs(plain_pool(1), blocks(np.ones((1, 1))))["image_to_text"].under("instance")
+    assert [value(RETRIEVAL_METRICS[f"recall@{k}"], queries) for k in (1, 40)] == [1, 1]
+    queries = rank_pairs(plain_pool(3), blocks(np.zeros((3, 3))))["image_to_text"].under("instance")
+    assert [value(RETRIEVAL_METRICS[f"recall@{k}"], queries) for k in (1, 5)] == [0, 1]
+
+
+def test_distractors_stand_in_the_gallery_of_images_only():
+    pool, _ = pool_of(
+        studies=list("abc"), patients=list("abc"), texts=["x", "y", ""], asked=[True, True, False]
+    )
+    scores = np.array([[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]])
+    found = rank_pairs(pool, blocks(scores))
+    assert found["image_to_text"].ranks[:, 0].tolist() == [1, 1]
+    assert found["text_to_image"].ranks[:, 0].tolist() == [2, 2]
+    assert found["text_to_image"].top[:, 0].tolist() == [2, 2]
+
+
+def test_another_view_of_the_study_that_is_not_asked_is_relevant():
+    pool, _ = pool_of(
+        studies=["a", "a", "b"],
+        patients=["a", "a", "b"],
+        texts=["x", "x", "y"],
+        asked=[True, False, True],
+    )
+    scores = np.array([[0.1, 0.0], [0.9, 0.0], [0.5, 0.3]])
+    ranks = rank_pairs(pool, blocks(scores))["text_to_image"].ranks[0]
+    assert ranks.tolist() == [3, 1, 1, 1]
+
+
+def test_a_callable_is_asked_once_per_image_even_when_spooled_to_a_file(random_pool, monkeypatch):
+    monkeypatch.setattr(tiles, "SPOOL", 0)
+    monkeypatch.setattr(tiles, "ROWS_PER_CALL", 7)
+    pool = random_pool(40, 1)
+    scores = np.random.default_rng(1).normal(size=(40, pool.texts)).astype(np.float32)
+    asked = []
+
+    def block(rows):
+        asked.extend(range(40)[rows])
+        return scores[rows]
+
+    from_file = rank_pairs(pool, block)
+    assert asked == list(range(40))
+    monkeypatch.undo()
+    assert_same_outcomes(from_file, rank_pairs(pool, blocks(scores)))
+
+
+def test_half_precision_embeddings_are_ranked_in_single_precision(plain_pool):
+    rng = np.random.default_rng(0)
+    half = rng.normal(size=(50, 32)).astype(np.float16)
+    one = rank_pairs(plain_pool(50), Embeddings(half, half))
+    other = rank_pairs(plain_pool(50), Embeddings(half.astype(np.float32), half.astype(np.float32)))
+    assert_same_outcomes(one, other)
+
+
+def test_top_lists_hold_the_ten_best_by_falling_score(random_pool):
+    pool = random_pool(200, 4)
+    scores = np.random.default_rng(4).normal(size=(200, pool.texts))
+    found = rank_pairs(pool, blocks(scores))
+    bearer = pool.queries[np.unique(pool.text[pool.queries], return_index=True)[1]]
+    for query, row in enumerate(pool.queries):
+        texts = np.argsort(-scores[row])[:10]
+        assert found["image_to_text"].top[query].tolist() == bearer[texts].tolist()
+        images = np.argsort(-scores[:, pool.text[row]])[:10]
+        assert found["text_to_image"].top[query].tolist() == images.tolist()
+
+
+def test_label_hits_equal_a_naive_count(random_pool):
+    pool = random_pool(90, 6)
+    scores = np.random.default_rng(6).normal(size=(90, pool.texts))
+    found = rank_pairs(pool, blocks(scores))
+    bearer = pool.queries[np.unique(pool.text[pool.queries], return_index=True)[1]]
+    for query, row in enumerate(pool.queries):
+        if not pool.labels[row].any():
+            assert np.isnan(found["image_to_text"].label_hits[query]).all()
+            continue
+        pairs = pool.text[pool.queries]
+        texts = pairs[np.argsort(-scores[row][pairs], kind="stable")]
+        shares = [(pool.labels[row] & pool.labels[bearer[t]]).any() for t in texts]
+        expected = [sum(shares[:k]) for k in DEPTHS]
+        assert found["image_to_text"].label_hits[query].tolist() == pytest.approx(expected)
+        images = np.argsort(-scores[:, pool.text[row]])
+        shares = [(pool.labels[row] & pool.labels[i]).any() for i in images]
+        assert found["text_to_image"].label_hits[query].tolist() == [
+            sum(shares[:k]) for k in DEPTHS
+        ]
+
+
+def test_labels_of_a_collapsed_model_score_nothing(random_pool):
+    pool = random_pool(200, 8)
+    found = rank_pairs(pool, blocks(np.zeros((200, pool.texts))))
+    hits = found["text_to_image"].label_hits
+    assert np.nanmax(hits) == 0
+
+
+def test_only_tiles_with_a_relevant_pair_are_computed_twice(plain_pool, monkeypatch):
+    monkeypatch.setattr(tiles, "MAX_IMAGES", 64)
+    monkeypatch.setattr(tiles, "MAX_TEXTS", 64)
+    filled = []
+    original = tiles.Scores.tiles
+
+    def counted(self, wanted=None):
+        for images, texts, tile in original(self, wanted):
+            filled.append((images.start, texts.start, wanted is not None))
+            yield images, texts, tile
+
+    monkeypatch.setattr(passes.Scores, "tiles", counted)
+    rank_pairs(plain_pool(640), blocks(np.eye(640)))
+    assert sum(first for _, _, first in filled) == 10
+    assert len(filled) == 110
