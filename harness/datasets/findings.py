@@ -8,16 +8,17 @@ from harness.text import normalize
 # Names under which the data sets know findings that anatomy places: the box says who, not where.
 _FIXED = re.compile(
     r"\b(?:cardiomegaly|cardiomediastinum|cardiomediastinal|mediastin\w*|heart size|cardiac"
-    r"|heart|aort\w*|supra ?aortic|scoliosis|kyphosis|kyphoscoliosis|vertebral \w+|spine|trachea"
-    r"|costophrenic angle blunting|hiatal hernia|cardiomegalia|hilar|hilum"
+    r"|heart|aort\w*|supra ?aortic|scoliosis|kyphosis|kyphoscoliosis|vertebral \w+|spine|tracheal?"
+    r"|hiatal hernia|cardiomegalia|hilar|hilum"
     # diffuse disease of both lungs, whose box is the lungs
     r"|edema|emphysema|hyperinflation|hyperinflated|air trapping|copd signs)\b"
 )
 # After the label list of PadChest (Bustos et al., Med Image Anal 2020, Table of differential
 # diagnoses and devices); CheXpert calls them support devices.
 _DEVICE = re.compile(
-    r"\b(?:tube|catheter|line|device|devices|pacemaker|dai|prosthesis|endoprosthesis|valve|drain"
-    r"|stent|suture|sternotomy|osteosynthesis|metal|cement|foreign body|port|lead|leads|wires?"
+    r"\b(?:tube|catheter|line|device|devices|pacemaker|dai|prosthesis|endoprosthesis|drain"
+    r"|(?:artificial|prosthetic|mechanical) (?:\w+ ){0,2}valve|stent|suture|sternotomy"
+    r"|osteosynthesis|metal|cement|foreign body|port|lead|leads|wires?"
     r"|clips?|support devices|probes?|tubing)\b"
 )
 

@@ -111,8 +111,8 @@ def tree_versions(roots: Mapping[str, Path]) -> dict[str, str]:
 def mimic_version(roots: Mapping[str, Path]) -> str:
     """The version of the data for records: images' tree, format, and the reports' if it differs.
 
-    >>> mimic_version({"mimic-cxr-jpg": Path("/x/2.0.0"), "mimic-cxr": Path("/y/2.1.0")})
-    '2.0.0 jpg, reports 2.1.0'
+    >>> mimic_version({"mimic-cxr-jpg": Path("/x/2.0.0")})
+    '2.0.0 jpg'
     """
     versions = tree_versions(roots)
     tree = image_tree(roots)

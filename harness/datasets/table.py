@@ -37,6 +37,11 @@ class DatasetSpec:
     check: str = ""  # "module:function" of `bench data check`
     published: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
+    @property
+    def access(self) -> str:
+        """How to get its trees, one sentence per tree."""
+        return " ".join(f"{tree}: {how_to_get(tree)}." for tree in self.trees)
+
     def missing(self, roots: Mapping[str, Path]) -> str:
         """Why it cannot be loaded from these roots, with how to get what is missing; or ''."""
         for tree in self.trees:
