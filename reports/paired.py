@@ -1,12 +1,15 @@
 """What each sample contributes to a metric under two or more models, aligned by sample id."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness.errors import BenchError, unknown
+from harness.metrics import compare
 from harness.metrics.bootstrap import MIN_PATIENTS, draw_values
 from harness.metrics.metric import Metric, contributions, scored, value_of_rows
 from harness.record import RunRecord
@@ -51,18 +54,22 @@ class Question:
 def contributed(
     record: RunRecord, question: Question, runs: Runs, source: DatasetSource
 ) -> Contributed:
-    """What every sample of a finished cell contributes.
+    """What every sample of a finished cell contributes to one metric; see `open_cell`."""
+    return open_cell(record, runs, source)(question)
+
+
+def open_cell(
+    record: RunRecord, runs: Runs, source: DatasetSource
+) -> Callable[[Question], Contributed]:
+    """The stored outcomes of a finished cell, read once, to be asked about any metric.
 
     Retrieval needs the stored ranks only; grounding needs the true boxes, so the dataset.
 
     Raises:
-        BenchError: unknown metric, no outcomes (analytic chance), or no dataset where one is
-            needed.
+        BenchError: no outcomes (analytic chance), or no dataset where one is needed; when asked,
+            an unknown metric.
     """
     task = find_task(record.task)
-    if question.metric not in task.metrics:
-        raise unknown(f"metric of task {task.name}", question.metric, task.metrics)
-    metric = task.metrics[question.metric]
     kind = task.kinds[0]
     frame = runs.cell(record).read(kind)
     if frame.empty:
@@ -72,26 +79,47 @@ def contributed(
         )
     dataset, reason = source(record)
     if record.task == "retrieval":
-        return _retrieval(record, metric, frame, (question, dataset))
-    if dataset is None:
+        look = partial(_retrieval, frame, dataset)
+    elif dataset is None:
         raise BenchError(f"{record.task} {record.dataset.name} needs its true boxes: {reason}")
-    return _grounding(record, metric, frame, dataset)
+    else:
+        look = partial(_always, _grounding(record, frame, dataset))
+
+    def ask(question: Question) -> Contributed:
+        if question.metric not in task.metrics:
+            raise unknown(f"metric of task {task.name}", question.metric, task.metrics)
+        metric = task.metrics[question.metric]
+        seen = look(question)
+        rows = contributions(metric, seen.outcomes)
+        patients = np.asarray(seen.outcomes.patients)
+        return Contributed(record, metric, rows, patients, seen.samples, seen.groups)
+
+    return ask
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Outcomes that a metric takes, with the samples they belong to."""
+
+    outcomes: Any
+    samples: tuple[str, ...]
+    groups: Mapping[str, np.ndarray]
+
+
+def _always(seen: _Seen, question: Question) -> _Seen:
+    """Grounding outcomes serve every question."""
+    del question
+    return seen
 
 
 def _codes(patients: Sequence[str]) -> np.ndarray:
     return np.unique(np.asarray(patients, str), return_inverse=True)[1]
 
 
-def _retrieval(
-    record: RunRecord,
-    metric: Metric,
-    frame: pd.DataFrame,
-    what: tuple[Question, Dataset | None],
-) -> Contributed:
+def _retrieval(frame: pd.DataFrame, dataset: Dataset | None, question: Question) -> _Seen:
     from harness.metrics.retrieval import RankedQueries
     from harness.tasks.retrieval_groups import retrieval_groups
 
-    question, dataset = what
     rows = frame[frame["direction"] == question.direction].sort_values("sample_id")
     name = question.relevance
     hits = rows["label_hits"]
@@ -109,13 +137,10 @@ def _retrieval(
     if dataset is not None:
         by_id = {s.sample_id: s for s in dataset.samples if isinstance(s, ImageText)}
         groups |= retrieval_groups([by_id[i] for i in ids])
-    table = contributions(metric, queries)
-    return Contributed(record, metric, table, queries.patients, ids, groups)
+    return _Seen(queries, ids, groups)
 
 
-def _grounding(
-    record: RunRecord, metric: Metric, frame: pd.DataFrame, dataset: Dataset
-) -> Contributed:
+def _grounding(record: RunRecord, frame: pd.DataFrame, dataset: Dataset) -> _Seen:
     from harness.metrics.grounding import from_samples
     from harness.tasks.grounding import read_answers
     from harness.tasks.grounding_groups import grounding_groups
@@ -129,10 +154,7 @@ def _grounding(
             f"first is {missing[0]!r}. Run the suite again: it computes what is missing."
         )
     outcomes = from_samples(samples, [answers[s.sample_id] for s in samples])
-    rows = contributions(metric, outcomes)
-    groups = grounding_groups(samples)
-    ids = tuple(s.sample_id for s in samples)
-    return Contributed(record, metric, rows, outcomes.patients, ids, groups)
+    return _Seen(outcomes, tuple(s.sample_id for s in samples), grounding_groups(samples))
 
 
 def check_aligned(cells: Sequence[Contributed]) -> None:
@@ -179,15 +201,13 @@ def rank_ranges(
     """
     if len(cells) < 2 or _patients(cells[0]) < MIN_PATIENTS:
         return {}
-    values = paired_draws(cells, draws=draws, seed=seed)
-    sign = 1.0 if cells[0].metric.higher_is_better else -1.0
-    ranges = {}
-    for index, cell in enumerate(cells):
-        low, high = np.nanquantile(sign * (values - values[index]), [0.025, 0.975], axis=1)
-        better, worse = int((low > 0).sum()), int((high < 0).sum())
-        best, last = 1 + better, len(cells) - worse
-        ranges[cell.record.key] = str(best) if best == last else f"{best}–{last}"
-    return ranges
+    drawn = paired_draws(cells, draws=draws, seed=seed)
+    higher = cells[0].metric.higher_is_better
+    ranges = compare.rank_ranges(drawn, higher_is_better=higher)
+    return {
+        cell.record.key: str(best) if best == worst else f"{best}–{worst}"
+        for cell, (best, worst) in zip(cells, ranges, strict=True)
+    }
 
 
 def _patients(cell: Contributed) -> int:
