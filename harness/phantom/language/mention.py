@@ -32,7 +32,7 @@ class Rates:
 
 FULL = Rates(side=0.95, zone=0.8, size=0.8, number=0.7)  # the findings section of a report
 SHORT = Rates(side=0.75, zone=0.35, size=0.5, number=0.3)  # its impression
-PHRASE = Rates(side=0.58, zone=0.36, size=0.55)  # MS-CXR phrases, PadChest-GR sentences
+PHRASE = Rates(side=0.68, zone=0.4, size=0.55)  # MS-CXR phrases, PadChest-GR sentences
 
 
 @dataclass(frozen=True)

@@ -99,4 +99,7 @@ def _normal(rng: np.random.Generator, absent: set[str]) -> list[Sentence]:
     if rng.random() < _SILENT_NORMALS:
         return []
     pair = _NORMAL[int(rng.integers(len(_NORMAL)))]
-    return [Sentence(*pair, None, None), *_denials(rng, absent, int(rng.integers(0, 2)))]
+    return [
+        Sentence(*pair, None, None),
+        *_denials(rng, absent, int(rng.choice(3, p=(0.45, 0.35, 0.2)))),
+    ]
