@@ -208,7 +208,8 @@ def _samples(request: Request, archive: JsonArchive, tally: Tally) -> Iterator[P
             used.add(image.image_id)
             counts[image.image_id] = counts.get(image.image_id, 0) + 1
             sample_id = f"{image.image_id}#{counts[image.image_id]}"
-            yield _sample(sample_id, image, phrase, boxes, known(image.image_id, phrase.text))
+            truth = known(image.image_id, phrase.text)
+            yield _sample(sample_id, image, phrase, boxes=boxes, known=truth)
 
 
 def _usable(phrase: RegionPhrase, image: ImageRef, row: Mapping[str, Any]) -> tuple[Boxes, str]:
@@ -219,7 +220,7 @@ def _usable(phrase: RegionPhrase, image: ImageRef, row: Mapping[str, Any]) -> tu
 
 
 def _sample(
-    sample_id: str, image: ImageRef, phrase: RegionPhrase, boxes: Boxes, known: Known
+    sample_id: str, image: ImageRef, phrase: RegionPhrase, *, boxes: Boxes, known: Known
 ) -> PhraseBoxes:
     finding = phrase.finding or known.finding
     kind = kind_of(finding)

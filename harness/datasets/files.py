@@ -107,14 +107,19 @@ def read_table(
     Raises:
         BenchError: absent, truncated, not UTF-8, ragged, or a column is missing.
     """
-    wanted = {*columns, *optional}
+    frame = _read_csv(path)
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise BenchError(f"{path}: not a readable CSV table: rows have more cells than the header.")
+    frame = frame.rename(columns=str.strip)
+    _require_columns(path, frame.columns, columns)
+    # Not by `usecols`: pandas then cuts rows that have too many cells without a word.
+    wanted = {*columns, *optional} if columns else set(frame.columns)
+    return frame[[name for name in frame.columns if name in wanted]].fillna("")
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
     try:
-        frame = pd.read_csv(
-            path,
-            dtype=str,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-        )
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise BenchError(f"{path}: no such file.") from error
     except _DAMAGED as error:
@@ -124,15 +129,8 @@ def read_table(
         ) from error
     except UnicodeDecodeError as error:
         raise BenchError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}).") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning) as error:
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise BenchError(f"{path}: not a readable CSV table: {str(error).strip()}.") from error
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise BenchError(f"{path}: not a readable CSV table: rows have more cells than the header.")
-    frame = frame.rename(columns=str.strip)
-    _require_columns(path, frame.columns, columns)
-    # Not by `usecols`: pandas then cuts rows that have too many cells without a word.
-    kept = [name for name in frame.columns if name in wanted] if columns else list(frame.columns)
-    return frame[kept].fillna("")
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> list[Row]:

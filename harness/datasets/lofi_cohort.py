@@ -14,7 +14,7 @@ takes those, under a version of its own.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -84,17 +84,16 @@ def lofi_images(
     """Every image of the cohort before one is chosen per study, and the number of rows read."""
     splits = list(_FILES) if split == "all" else [split]
     rows = [row for name in splits for row in _rows(roots, name)]
-    table = image_table(roots)
-    index = index_images(table if split == "all" else table[table["split"] == split])
-    quality = _quality(roots)
-    kept = [_of_row(row, index, quality, tally, method, roots) for row in rows]
     if not any(row.get("generate_method") == method for row in rows):
         methods = dict(Counter(str(row.get("generate_method")) for row in rows))
         raise BenchError(
             f"llava-rad: no row of split {split} has generate_method {method!r}; found {methods}. "
             "To score another kind say so: options: {generate_method: ...}."
         )
-    return [image for image in kept if image is not None], len(rows)
+    table = image_table(roots)
+    images = index_images(table if split == "all" else table[table["split"] == split])
+    rule = _Rule(method, images, _quality(roots))
+    return list(_kept(rows, rule, roots, tally)), len(rows)
 
 
 def _rows(roots: Mapping[str, Path], split: str) -> list[dict[str, Any]]:
@@ -120,28 +119,42 @@ def _findings(row: Mapping[str, Any]) -> str | None:
     return str(turns[1].get("value") or "") or None
 
 
-def _of_row(
-    row: Mapping[str, Any],
-    index: Mapping[str, Mapping[str, Any]],
-    quality: Mapping[str, float],
-    tally: Tally,
-    method: str,
-    roots: Mapping[str, Path],
-) -> LofiImage | None:
-    subject, study, dicom = parse_mimic_path(str(row["image"]))
-    rca = quality.get(dicom)
-    reason = (
-        (row["generate_method"] != method and f"not a {method} row")
-        or (row["view"] not in ("PA", "AP") and "not a PA or AP view")
-        or (dicom not in index and "not in this split of the MIMIC split table")
-        or (rca is None and "no CheXmask row")
-        or (rca is not None and rca < MINIMUM_RCA and "CheXmask RCA below 0.7")
-    )
-    if reason or rca is None:
-        tally.add(str(reason))
-        return None
-    keys = {"subject_id": subject, "study_id": study, "dicom_id": dicom, "view": str(row["view"])}
-    return LofiImage(image_ref(keys, roots), _report(row), rca)
+@dataclass(frozen=True)
+class _Rule:
+    """What a row must fulfil: its method, its split's images, and their mean RCA."""
+
+    method: str
+    images: Mapping[str, Mapping[str, Any]]
+    quality: Mapping[str, float]
+
+    def why_not(self, row: Mapping[str, Any], dicom: str) -> str:
+        """Why the row is left out, or ''."""
+        rca = self.quality.get(dicom)
+        if row["generate_method"] != self.method:
+            return f"not a {self.method} row"
+        if row["view"] not in ("PA", "AP"):
+            return "not a PA or AP view"
+        if dicom not in self.images:
+            return "not in this split of the MIMIC split table"
+        if rca is None:
+            return "no CheXmask row"
+        return "CheXmask RCA below 0.7" if rca < MINIMUM_RCA else ""
+
+
+def _kept(
+    rows: Sequence[Mapping[str, Any]], rule: _Rule, roots: Mapping[str, Path], tally: Tally
+) -> Iterator[LofiImage]:
+    for row in rows:
+        try:
+            subject, study, dicom = parse_mimic_path(str(row["image"]))
+        except ValueError as error:
+            raise BenchError(f"llava-rad: {error}") from error
+        if reason := rule.why_not(row, dicom):
+            tally.add(reason)
+            continue
+        keys = {"subject_id": subject, "study_id": study, "dicom_id": dicom}
+        image = image_ref({**keys, "view": str(row["view"])}, roots)
+        yield LofiImage(image, _report(row), rule.quality[dicom])
 
 
 def _report(row: Mapping[str, Any]) -> str:

@@ -39,7 +39,7 @@ def load(request: Request) -> Dataset:
     chosen = _of_split(rows, request.split, top)
     tally = Tally()
     ask = {"retrieval": _pairs, "grounding": _phrases, "probe": _sides}[request.task]
-    samples, total = ask(top, rows, chosen, request.limit, tally)
+    samples, total = ask(top, rows, chosen, limit=request.limit, tally=tally)
     return Dataset(
         name="manifest",
         task=request.task,
@@ -155,7 +155,7 @@ def _groups(image: ImageRef) -> dict[str, str]:
 
 
 def _pairs(
-    top: Path, rows: Sequence[Row], chosen: Sequence[Row], limit: int | None, tally: Tally
+    top: Path, rows: Sequence[Row], chosen: Sequence[Row], *, limit: int | None, tally: Tally
 ) -> tuple[list[Sample], int]:
     asked = _asked_ids(top, rows)
     if not any(row.get("image_id") in asked for row in chosen):
@@ -214,7 +214,7 @@ def _asked_ids(top: Path, rows: Sequence[Row]) -> set[str]:
 
 
 def _phrases(
-    top: Path, rows: Sequence[Row], chosen: Sequence[Row], limit: int | None, tally: Tally
+    top: Path, rows: Sequence[Row], chosen: Sequence[Row], *, limit: int | None, tally: Tally
 ) -> tuple[list[Sample], int]:
     names = {row.get("image_id") for row in chosen}
     phrases = [p for p in _read_phrases(top, rows) if p.image.image_id in names]
@@ -229,7 +229,7 @@ def _phrases(
 
 
 def _sides(
-    top: Path, rows: Sequence[Row], chosen: Sequence[Row], limit: int | None, tally: Tally
+    top: Path, rows: Sequence[Row], chosen: Sequence[Row], *, limit: int | None, tally: Tally
 ) -> tuple[list[Sample], int]:
     names = {row.get("image_id") for row in chosen}
     phrases = [p for p in _read_phrases(top, rows) if p.image.image_id in names]

@@ -6,7 +6,6 @@ Reports come from `mimic-cxr` (2.0.0 or 2.1.0), images from `mimic-cxr-jpg` or t
 """
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import pandas as pd
 
@@ -114,7 +113,7 @@ def _samples(
         if request.limit is not None and used == request.limit:
             tally.add(f"beyond --limit {request.limit}", len(rows) - position)
             return
-        sample = _sample(request.roots, row, reports, request.cohort, tally)
+        sample = _sample(request, row, reports, tally)
         if sample is None:
             continue
         used += 1
@@ -129,10 +128,10 @@ def _samples(
 
 
 def _sample(
-    roots: Mapping[str, Path], row: Mapping[str, str], reports: Reports, cohort: str, tally: Tally
+    request: Request, row: Mapping[str, str], reports: Reports, tally: Tally
 ) -> tuple[ImageRef, str] | None:
-    image = image_ref(row, roots)
-    found = reports.text(image.patient_id, image.study_id, cohort)
+    image = image_ref(row, request.roots)
+    found = reports.text(image.patient_id, image.study_id, request.cohort)
     if not found.text:
         tally.add(found.reason)
         return None

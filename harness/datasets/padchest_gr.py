@@ -207,7 +207,7 @@ def _of_study(
         if not phrase or reason:
             tally.add(reason or "no sentence")
             continue
-        yield _sample(f"{image.image_id}#{number}", image, finding, (phrase, boxes), truth)
+        yield _sample(f"{image.image_id}#{number}", image, finding, (phrase, boxes), truth=truth)
 
 
 def _sample(
@@ -215,6 +215,7 @@ def _sample(
     image: ImageRef,
     finding: Finding,
     asked: tuple[str, Boxes],
+    *,
     truth: PhraseTruth,
 ) -> PhraseBoxes:
     phrase, boxes = asked

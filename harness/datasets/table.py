@@ -210,29 +210,28 @@ def load_dataset(
 
     Args:
         name: as `dataset_spec`.
-        task: "retrieval" or "grounding".
-        split: train, validation, test or all, and what the dataset adds.
+        task: one of the dataset's tasks.
+        split: train, validation, test, all, or what the dataset adds.
         roots: recognized top folders by tree name (`harness.roots.data_roots`, or the phantom's).
         cohort: None takes the dataset's first.
         limit: the first studies (retrieval) or images (grounding).
         phantom: marks the dataset as synthetic.
         truth: the phantom's truth folder; None on real data.
-        options: further keywords of the loader, e.g. ``{"variant": "lesion"}``.
+        options: the loader's own keywords, e.g. ``{"absent": False}``.
 
     Raises:
         BenchError: an unknown name, task, split or cohort, a missing tree, damaged files.
     """
     spec = dataset_spec(name)
-    _known("task", task, spec.tasks, name)
     chosen = cohort or spec.cohorts[0]
+    _known("task", task, spec.tasks, name)
     _known("cohort", chosen, spec.cohorts, name)
-    if spec.splits:
-        _known("split", split, spec.splits, name)
+    _known("split", split, spec.splits or (split,), name)
     if reason := spec.missing(roots):
         raise BenchError(reason)
     if limit is not None and limit < 1:
         raise BenchError(f"--limit {limit}: expected at least 1.")
-    request = Request(task, split, chosen, roots, limit, phantom, truth, dict(options or {}))
+    request = Request(task, split, chosen, roots, limit, phantom, truth, options or {})
     return cast(Dataset, _function(spec.load)(request))
 
 

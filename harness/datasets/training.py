@@ -26,7 +26,7 @@ from harness.datasets.mimic_tables import (
 )
 from harness.datasets.padchest_gr import reader_1, sentence_of, study_image, study_text
 from harness.datasets.padchest_tables import read_studies, release_of
-from harness.datasets.table import dataset_spec
+from harness.datasets.table import DatasetSpec, dataset_spec
 from harness.datasets.truth import generator_version
 from harness.errors import BenchError, unknown
 from harness.samples import Dataset, ImageRef
@@ -119,7 +119,17 @@ def load_training(
         BenchError: another split (a test split is never trained on), an unknown name or variant, a
             tree that is not set, damaged files, or nothing left.
     """
-    spec = dataset_spec(name)
+    spec = _allowed(name, split, roots, variant)
+    want = _Want(roots, split, variant, limit, phantom, _patients(keep_out, spec.patients))
+    tally = Tally()
+    studies, total, version = _SOURCES[name](want, tally)
+    if not studies:
+        raise BenchError(f"{name}: nothing to train on in split {split} ({tally.counts}).")
+    version = generator_version(truth) or version
+    return TrainingSet(name, split, variant, version, tuple(studies), total, tally.counts, phantom)
+
+
+def _allowed(name: str, split: str, roots: Mapping[str, Path], variant: str) -> DatasetSpec:
     if split not in ("train", "validation"):
         raise BenchError(
             f"training on split {split!r} of {name}: only train and validation may be."
@@ -128,15 +138,10 @@ def load_training(
         raise unknown("region variant", variant, VARIANTS)
     if name not in _SOURCES:
         raise unknown("training dataset", name, _SOURCES)
+    spec = dataset_spec(name)
     if reason := spec.missing(roots):
         raise BenchError(reason)
-    want = _Want(roots, split, variant, limit, phantom, _patients(keep_out, spec.patients))
-    tally = Tally()
-    studies, total, version = _SOURCES[name](want, tally)
-    if not studies:
-        raise BenchError(f"{name}: nothing to train on in split {split} ({tally.counts}).")
-    version = generator_version(truth) or version
-    return TrainingSet(name, split, variant, version, tuple(studies), total, tally.counts, phantom)
+    return spec
 
 
 def _patients(datasets: Iterable[Dataset], population: str) -> frozenset[str]:

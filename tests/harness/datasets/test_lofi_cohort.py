@@ -120,3 +120,9 @@ def test_masks_without_the_quality_column_are_refused(roots: dict[str, Path]) ->
     path.write_text("dicom_id,Landmarks\nx,y\n")
     with pytest.raises(BenchError, match=r"expected the columns dicom_id, Dice RCA \(Mean\)"):
         load(roots)
+
+
+def test_a_path_of_another_form_is_refused(roots: dict[str, Path]) -> None:
+    write_rows(roots["llava-rad"], [{**ROWS[0], "image": "somewhere/x.jpg"}])
+    with pytest.raises(BenchError, match=r"'somewhere/x\.jpg' is not like files/p10"):
+        load(roots)
