@@ -75,7 +75,9 @@ def seed_interval(differences: Float[np.ndarray, "seeds patients"]) -> SeedInter
 
     Two-way layout without replication: the variance of the grand mean is (MS_seed + MS_patient -
     MS_rest) / (seeds * patients), its degrees of freedom are Satterthwaite's. A negative estimate
-    of the patient component counts as 0.
+    of the patient component counts as 0. Never narrower than the t interval of the seeds alone:
+    where three seeds happen to agree, Satterthwaite's would promise too much (92.8 % in simulation
+    where seeds dominate).
 
     Args:
         differences: per seed and patient, e.g. `pseudo_values` of one arm minus the other's.
@@ -99,8 +101,9 @@ def seed_interval(differences: Float[np.ndarray, "seeds patients"]) -> SeedInter
     ms_rest = float((rest**2).sum() / ((seeds - 1) * (patients - 1)))
     extra = max(ms_patient - ms_rest, 0.0)
     error = math.sqrt((ms_seed + extra) / (seeds * patients))
+    of_seeds = math.sqrt(ms_seed / (seeds * patients))
     df = _satterthwaite((ms_seed, ms_patient, ms_rest), seeds, patients)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, df)) * error
+    half = max(_half(error, df), _half(of_seeds, seeds - 1))
     return SeedInterval(
         value,
         value - half,
@@ -110,8 +113,12 @@ def seed_interval(differences: Float[np.ndarray, "seeds patients"]) -> SeedInter
         patients,
         seed_variance=max(ms_seed - ms_rest, 0.0) / patients,
         patient_variance=extra / seeds,
-        detectable=smallest_detectable(error, df),
+        detectable=max(smallest_detectable(error, df), smallest_detectable(of_seeds, seeds - 1)),
     )
+
+
+def _half(error: float, df: float) -> float:
+    return float(stats.t.ppf((1 + LEVEL) / 2, df)) * error
 
 
 def _satterthwaite(squares: tuple[float, float, float], seeds: int, patients: int) -> float:

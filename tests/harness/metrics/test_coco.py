@@ -18,7 +18,12 @@ def random_set():
     rng = np.random.default_rng(5)
     truth = [drawn(rng, k) for k in rng.integers(0, 4, 120)]
     predicted = [
-        np.vstack([t + rng.normal(0, 0.02, (len(t), 2))[:, [0, 1, 0, 1]], drawn(rng, int(rng.integers(0, 3)))])
+        np.vstack(
+            [
+                t + rng.normal(0, 0.02, (len(t), 2))[:, [0, 1, 0, 1]],
+                drawn(rng, int(rng.integers(0, 3))),
+            ]
+        )
         for t in truth
     ]
     scores = np.round(rng.random(sum(map(len, predicted))), 2)  # with equal scores
