@@ -10,8 +10,8 @@ from PIL import Image as Pillow
 
 from harness.box_tables import BoxTable, clipped
 from harness.boxes import Boxes, no_boxes
-from harness.metrics.grounding import ragged
 from harness.metrics.overlap import union_iou
+from harness.metrics.ragged import ragged
 from harness.phantom.film import render_study
 from harness.phantom.measure_text import Row
 from harness.phantom.parallel import run_jobs
@@ -113,7 +113,8 @@ def thumbnail(pixels: np.ndarray) -> Float[np.ndarray, " d"]:
         (THUMBNAIL, THUMBNAIL), Pillow.Resampling.BOX
     )
     values = np.asarray(small, np.float64).ravel()
-    return (values - values.mean()) / (values.std() or 1.0)
+    spread = float(values.std())
+    return np.asarray((values - values.mean()) / (spread or 1.0))
 
 
 def _empty_thumbnail(job: tuple[Rendering, str, int]) -> np.ndarray:

@@ -28,6 +28,11 @@ BLOCK_PATIENTS = len(BLOCK_VISITS)
 EVOLVES = 0.6  # share of follow-up studies that show the prior's findings again
 DEVICE_SHARE, SECOND_DEVICE = 0.3, 0.2
 
+VIEW_SETS: Mapping[str, tuple[View, ...]] = {
+    "PA LATERAL": ("PA", "LATERAL"),
+    "PA": ("PA",),
+    "AP": ("AP",),
+}
 VIEWS: Mapping[Rendering, Mapping[str, float]] = {
     "mimic": {"PA LATERAL": 0.48, "PA": 0.12, "AP": 0.40},
     "padchest": {"PA": 0.8, "AP": 0.2},
@@ -182,12 +187,12 @@ def plan_study(
     """
     number, visit = place(twin, split, index)
     seed = _seed(4, twin, split, index)
-    views: tuple[View, ...] = tuple(choose(stream(seed, "views"), VIEWS[twin]).split())  # type: ignore[assignment]
+    views = choose(stream(seed, "views"), VIEWS[twin])
     return StudyPlan(
         index=index,
         patient=draw_patient(twin, split, number),
         rendering=rendering or twin,
-        views=views,
+        views=VIEW_SETS[views],
         findings=_findings(twin, split, index - visit, visit),
         devices=_draw_devices(stream(seed, "devices")),
         prior_index=index - 1 if visit else None,
