@@ -210,8 +210,7 @@ def load_dataset(
 
     Args:
         name: as `dataset_spec`.
-        task: one of the dataset's tasks.
-        split: train, validation, test, all, or what the dataset adds.
+        task, split: among those of the dataset's `DatasetSpec`.
         roots: recognized top folders by tree name (`harness.roots.data_roots`, or the phantom's).
         cohort: None takes the dataset's first.
         limit: the first studies (retrieval) or images (grounding).
