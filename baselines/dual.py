@@ -1,0 +1,143 @@
+"""Dual encoders: unit vectors for images and texts, and heat maps from patch similarity.
+
+A family supplies the `Towers` of a model; what is the same for all of them is here.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from baselines.card_schema import Card, PatchRules, TextRules
+from baselines.pixels import PixelRules
+from harness.heatmap import PatchMap
+from harness.images import Image
+from harness.models import Grounding, ModelCard, NotScorable, Query
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True)
+class TextTower:
+    """Texts to embeddings (n, d), not yet unit vectors; tokens include the special ones."""
+
+    tokenize: Callable[[Sequence[str]], Any]
+    embed: Callable[[Any], Tensor]
+    count: Callable[[Sequence[str]], list[int]]
+
+
+@dataclass(frozen=True)
+class Towers:
+    """The parts of a dual encoder; None where the model has no such part.
+
+    `embed` takes normalized pixels (n, c, h, w) to embeddings (n, d), `patches` to vectors of the
+    text's space (n, rows, columns, d); neither normalizes.
+    """
+
+    pixels: PixelRules
+    embed: Callable[[Tensor], Tensor]
+    text: TextTower | None
+    patches: Callable[[Tensor], Tensor] | None
+
+
+@dataclass(frozen=True)
+class DualEncoder:
+    """An `EmbeddingModel` that also grounds: a heat map of cosines between patches and phrase."""
+
+    card: ModelCard
+    towers: Towers
+    rules: Card
+    device: str = "cpu"
+
+    def prepare_image(self, image: Image) -> Any:
+        """The film in the model's frame, 8-bit grey; pure, run ahead in threads."""
+        return self.towers.pixels.prepare(image)
+
+    @torch.inference_mode()
+    def embed_images(self, prepared: Sequence[Any]) -> Float[np.ndarray, "n d"]:
+        """Unit rows."""
+        with self._precision():
+            found = self.towers.embed(self.towers.pixels.tensor(prepared, self.device))
+        return _unit(found).cpu().numpy()
+
+    @torch.inference_mode()
+    def embed_texts(self, texts: Sequence[str]) -> Float[np.ndarray, "n d"]:
+        """Unit rows.
+
+        Raises:
+            NotScorable: the model has no text tower.
+        """
+        return self._text_vectors(texts).cpu().numpy()
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens per text, special tokens included, before any truncation."""
+        return self._text().count(self._worded(texts))
+
+    @torch.inference_mode()
+    def ground(self, queries: Sequence[Query]) -> list[Grounding]:
+        """A heat map per query, on the film; boxes are left to a threshold chosen elsewhere.
+
+        Raises:
+            NotScorable: the model has no text tower, or no patches in the text's space.
+        """
+        if self.towers.patches is None or self.rules.patches is None:
+            raise NotScorable("its patches are not in the space of its text: no heat map")
+        images = list(dict.fromkeys(query.image for query in queries))
+        with self._precision():
+            pixels = [self.prepare_image(image) for image in images]
+            grids = self.towers.patches(self.towers.pixels.tensor(pixels, self.device))
+        texts = self._text_vectors([query.phrase for query in queries])
+        rows = {image: row for row, image in enumerate(images)}
+        grids = _unit(grids)
+        answers = []
+        for query, vector in zip(queries, texts, strict=True):
+            cosines = (grids[rows[query.image]] @ vector).cpu().numpy()
+            answers.append(Grounding(heatmap=self._project(cosines, query.image)))
+        return answers
+
+    def _project(self, cosines: Any, image: Image) -> Any:
+        rules: PatchRules = self.rules.patches or PatchRules()
+        geometry = str(self.towers.pixels.geometry)
+        width, height = image.size()
+        shown = PatchMap(cosines, geometry, width, height, rules.sigma, rules.interpolation)
+        return shown.project()
+
+    def _text(self) -> TextTower:
+        if self.towers.text is None:
+            raise NotScorable("it has no text tower: it embeds images only")
+        return self.towers.text
+
+    def _text_vectors(self, texts: Sequence[str]) -> Tensor:
+        tower = self._text()
+        with self._precision():
+            return _unit(tower.embed(tower.tokenize(self._worded(texts))))
+
+    def _worded(self, texts: Sequence[str]) -> list[str]:
+        return [word(text, self.rules.text) for text in texts]
+
+    def _precision(self) -> torch.autocast:
+        dtype = getattr(torch, self.rules.runtime.dtype)
+        kind = self.device.partition(":")[0]
+        # On a CPU all is float32: slower or not, its results do not depend on the batch.
+        return torch.autocast(kind, dtype=dtype, enabled=kind == "cuda" and dtype != torch.float32)
+
+
+def word(text: str, rules: TextRules | None) -> str:
+    """The text as the model was taught to read it: template, case, punctuation."""
+    if rules is None:
+        return text
+    text = rules.template.format(text)
+    if rules.lower:
+        text = text.lower()
+    if rules.strip_punctuation:
+        kept = (char if char.isalnum() or char.isspace() else " " for char in text)
+        text = " ".join("".join(kept).split())
+    return text
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """Unit vectors in float32: in half precision near-duplicate reports would tie."""
+    return torch.nn.functional.normalize(vectors.float(), dim=-1)

@@ -1,0 +1,12 @@
+"""No connection is opened while a model loads, whatever its library would like to check."""
+
+import os
+
+
+def go_offline() -> None:
+    """Tell the Hugging Face libraries, imported already or not, that there is no network."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["TRANSFORMERS_OFFLINE"] = "1"
+    from huggingface_hub import constants
+
+    constants.HF_HUB_OFFLINE = True

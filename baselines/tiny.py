@@ -1,0 +1,69 @@
+"""Tiny random checkpoints of every family, written by the libraries' own `save_pretrained`.
+
+They know nothing; they show that each family's real code path runs, from card to row.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.errors import BenchError, unknown
+
+# Name -> "module:function", called with a folder: writes weights, returns what the card says.
+WRITERS: Mapping[str, str] = {
+    "tiny-openclip": "baselines.tiny_duals:write_openclip",
+    "tiny-openclip-bert": "baselines.tiny_duals:write_openclip_bert",
+    "tiny-siglip": "baselines.tiny_duals:write_siglip",
+    "tiny-clip": "baselines.tiny_duals:write_clip",
+    "tiny-dino": "baselines.tiny_duals:write_dino",
+}
+
+
+def write_tiny_models(out: Path, names: Sequence[str] = ()) -> list[Path]:
+    """Folders, one per model, each with weights and a `card.yaml`; suites name them by path.
+
+    Raises:
+        BenchError: an unknown name, or a folder of that name that holds something else.
+    """
+    folders = []
+    for name in names or WRITERS:
+        if name not in WRITERS:
+            raise unknown("tiny model", name, WRITERS)
+        folders.append(_write(out / name, WRITERS[name]))
+    return folders
+
+
+def _write(folder: Path, writer: str) -> Path:
+    card_file = folder / "card.yaml"
+    if card_file.exists():
+        return folder
+    if folder.exists() and any(folder.iterdir()):
+        raise BenchError(f"{folder}: is not empty and no tiny model. Name another folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    import torch
+
+    module, _, function = writer.partition(":")
+    write: Callable[[Path], dict[str, Any]] = getattr(import_module(module), function)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        said = write(folder)
+    card_file.write_text(_card_text(folder.name, said), encoding="utf-8")
+    return folder
+
+
+def _card_text(name: str, said: dict[str, Any]) -> str:
+    """The card; written last, so that a folder with a card is a whole model."""
+    source = {"url": "written by bench data tiny-models", **said.pop("source", {})}
+    card = {
+        "name": name,
+        "title": f"{name}: random weights that know nothing",
+        "source": source,
+        "licence": "Apache-2.0",
+        "trained_on": [],
+        "verified": "tiny random",
+        **said,
+    }
+    return yaml.safe_dump(card, sort_keys=False)

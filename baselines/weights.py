@@ -1,0 +1,162 @@
+"""Where a card's weights lie on this machine; nothing is ever downloaded unless `fetch` is called.
+
+Looked for, in order: the folder that was named (or the card's own), `$BENCH_WEIGHTS/NAME`, and the
+Hugging Face cache.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from baselines.card_schema import Card
+from harness.errors import BenchError, WeightsAbsent
+from harness.file_hash import file_sha256, file_sha256s
+
+# What stands for weights where a model answers from outside: see `baselines.external`.
+ANSWER_FILES = ("predictions.jsonl", "embeddings.npz", "worker.txt")
+
+_WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.npz")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Files on this machine and what identifies them.
+
+    `identity` is REPOSITORY@COMMIT for a snapshot of a hub, else a hash of the files; `also` maps
+    further repositories to their folders.
+    """
+
+    folder: Path
+    identity: str
+    also: dict[str, Path] = field(default_factory=dict)
+
+    def file(self, name: str) -> Path:
+        """A file of the card's `source.files`."""
+        return self.folder / name
+
+
+def locate(card: Card, path: str = "") -> Weights:
+    """The weights of a card.
+
+    Raises:
+        WeightsAbsent: they are not here; says what is missing, the licence, and how to get it.
+        BenchError: `path` names no folder, or a file's hash is not the card's.
+    """
+    if path and not Path(path).is_dir():
+        raise BenchError(f"{card.name}: {path} is no folder. Expected the folder of its weights.")
+    candidates = [Path(path)] if path else [_own_folder(card), _snapshot(card)]
+    folder = next((found for found in candidates if found and _complete(card, found)), None)
+    if folder is None:
+        raise WeightsAbsent(_absence(card))
+    also = {repository: _other(repository, folder) for repository in card.source.also}
+    known = {repository: found for repository, found in also.items() if found is not None}
+    if len(known) < len(also):
+        raise WeightsAbsent(_absence(card))
+    _verify(card, folder)
+    return Weights(folder, _identity(card, folder), known)
+
+
+def _other(repository: str, folder: Path) -> Path | None:
+    """A further repository: a folder of its name beside the weights, or its own snapshot."""
+    beside = folder / repository.rpartition("/")[2]
+    return beside if beside.is_dir() else _hub_folder(repository, "main")
+
+
+def _own_folder(card: Card) -> Path | None:
+    root = os.environ.get("BENCH_WEIGHTS", "").strip()
+    return Path(root).expanduser() / card.name if root else None
+
+
+def _snapshot(card: Card) -> Path | None:
+    return _hub_folder(card.source.hub, card.source.revision) if card.source.hub else None
+
+
+def _hub_folder(repository: str, revision: str) -> Path | None:
+    """The snapshot of a repository in the Hugging Face cache, or None."""
+    home = os.environ.get("HF_HOME", "~/.cache/huggingface")
+    root = Path(os.environ.get("HF_HUB_CACHE", f"{home}/hub")).expanduser()
+    folder = root / ("models--" + repository.replace("/", "--"))
+    reference = folder / "refs" / revision
+    commit = reference.read_text().strip() if reference.is_file() else revision
+    snapshot = folder / "snapshots" / commit
+    return snapshot if snapshot.is_dir() else None
+
+
+def _complete(card: Card, folder: Path) -> bool:
+    if card.external is not None:
+        return any((folder / name).is_file() for name in ANSWER_FILES)
+    if card.source.files:
+        return all((folder / name).is_file() for name in card.source.files)
+    return any(next(folder.glob(pattern), None) for pattern in _WEIGHT_FILES)
+
+
+def _verify(card: Card, folder: Path) -> None:
+    for name, expected in zip(card.source.files, card.source.sha256, strict=False):
+        found = file_sha256(folder / name)
+        if found != expected:
+            raise BenchError(
+                f"{card.name}: {name} has SHA-256 {found[:12]}..., the card says "
+                f"{expected[:12]}.... It is another file, or was damaged: fetch it again."
+            )
+
+
+def _identity(card: Card, folder: Path) -> str:
+    if folder.parent.name == "snapshots":
+        return f"{card.source.hub}@{folder.name}"
+    files = sorted(
+        file
+        for file in folder.iterdir()
+        if file.is_file() and (file.suffix != ".json" or "card" not in file.name)
+    )
+    digest = hashlib.sha256()
+    for file, content in zip(files, file_sha256s(files), strict=True):
+        digest.update(f"{file.name} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def _absence(card: Card) -> str:
+    """What is missing, its licence and gate, and the one command that gets it."""
+    source = card.source
+    wanted = ", ".join(source.files) or "weights"
+    licence = f"Licence: {card.licence}." + (f" {card.gate}" if card.gate else "")
+    if card.external is not None:
+        return (
+            f"{card.name}: answers from outside: {', '.join(ANSWER_FILES)}: none on this machine. "
+            f"{licence} {card.external.setup} Then: export BENCH_WEIGHTS=FOLDER; expected in "
+            f"FOLDER/{card.name}"
+        )
+    if source.hub:
+        repositories = " and ".join((source.hub, *source.also))
+        return (
+            f"{card.name}: {wanted} of {repositories} (revision {source.revision}) not on this "
+            f"machine. {licence} Get them: bench fetch {card.name} --allow-download"
+        )
+    return (
+        f"{card.name}: {wanted} not on this machine. {licence} Get them from {source.url} and put "
+        f"them in a folder: export BENCH_WEIGHTS=FOLDER; expected in FOLDER/{card.name}"
+    )
+
+
+def fetch(card: Card) -> Weights:
+    """The weights after a download from the hub: the only place that opens a connection.
+
+    Raises:
+        BenchError: no hub has them, the licence was not accepted, or the hub cannot be reached.
+    """
+    if not card.source.hub:
+        raise BenchError(_absence(card))
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+
+    try:
+        for repository in (card.source.hub, *card.source.also):
+            revision = card.source.revision if repository == card.source.hub else "main"
+            snapshot_download(repository, revision=revision)
+    except GatedRepoError as error:
+        raise BenchError(
+            f"{card.name}: {card.source.hub} is gated. {card.gate} Then: hf auth login"
+        ) from error
+    except (HfHubHTTPError, OSError) as error:
+        raise BenchError(f"{card.name}: {card.source.hub} cannot be fetched: {error}") from error
+    return locate(card)

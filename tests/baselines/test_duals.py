@@ -1,0 +1,287 @@
+"""Dual encoders: pixels and tokens as the library's own, vectors that keep their promises."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import PIL.Image
+import pytest
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from pydicom.data import get_testdata_file
+from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+
+from baselines.cards import load
+from harness.errors import BenchError
+from harness.images import Image
+from harness.models import EmbeddingModel, GroundingModel, NotScorable, Query, TokenCounter
+
+DUALS = ["tiny-openclip", "tiny-openclip-bert", "tiny-siglip", "tiny-clip"]
+HF = ["tiny-siglip", "tiny-clip", "tiny-dino"]
+TEXTS = ["Small left pleural effusion.", "NO acute process; lungs clear!", "", "word " * 100]
+
+
+def loaded(tiny, name: str, **options):
+    return load("cpu", card=tiny(name), **options)
+
+
+def seen(model, images) -> torch.Tensor:
+    """The tensor that reaches the model."""
+    return model.towers.pixels.tensor([model.prepare_image(image) for image in images], "cpu")
+
+
+def deep_films(folder: Path) -> list[Image]:
+    """A 16-bit PNG and a real 15-bit MONOCHROME1 film."""
+    values = np.random.default_rng(0).integers(500, 9000, (90, 70)).astype(np.uint16)
+    PIL.Image.fromarray(values).save(folder / "deep.png")
+    film = get_testdata_file("RG1_UNCR.dcm", download=False)
+    return [Image("deep", folder / "deep.png")] + ([Image("dcm", Path(film))] if film else [])
+
+
+# --- pixels
+
+
+@pytest.mark.parametrize("name", ["tiny-openclip", "tiny-openclip-bert"])
+def test_open_clip_pixels_are_those_of_its_own_transform(tiny, films, name, tmp_path):
+    model = loaded(tiny, name)
+    config = json.loads(Path(tiny(name), "open_clip_config.json").read_text())["preprocess_cfg"]
+    transform = image_transform_v2(PreprocessCfg(**config), is_train=False)
+    for image in [*films, *deep_films(tmp_path)]:
+        theirs = transform(PIL.Image.fromarray(image.read()).convert("RGB"))
+        assert torch.equal(seen(model, [image])[0], theirs), image.image_id
+
+
+@pytest.mark.parametrize("name", HF)
+def test_hf_pixels_are_those_of_its_own_processor(tiny, films, name, tmp_path):
+    model = loaded(tiny, name)
+    processor = AutoImageProcessor.from_pretrained(tiny(name), backend="pil")
+    for image in [*films, *deep_films(tmp_path)]:
+        rgb = PIL.Image.fromarray(image.read()).convert("RGB")
+        theirs = processor(images=rgb, return_tensors="pt")["pixel_values"][0]
+        assert torch.allclose(seen(model, [image])[0], theirs, atol=1e-6), image.image_id
+
+
+def test_open_clip_squash_and_longest_are_its_own_too(films):
+    from baselines.openclip import official_geometry
+    from baselines.pixels import PixelRules
+    from harness.geometry import read_geometry
+
+    for mode in ("squash", "longest", "shortest"):
+        for how in ("bicubic", "bilinear"):
+            config = PreprocessCfg(size=48, resize_mode=mode, interpolation=how)
+            transform = image_transform_v2(config, is_train=False)
+            geometry = read_geometry(official_geometry(vars(config)))
+            rules = PixelRules(geometry, config.mean, config.std)
+            for image in films:
+                theirs = transform(PIL.Image.fromarray(image.read()).convert("RGB"))
+                ours = rules.tensor([rules.prepare(image)], "cpu")[0]
+                assert torch.equal(ours, theirs), (mode, how, image.image_id)
+
+
+def test_values_of_0_to_255_are_normalized_as_chexzero_does(films):
+    from baselines.pixels import PixelRules
+    from harness.geometry import read_geometry
+
+    rules = PixelRules(read_geometry("squash 8"), (101.48761,) * 3, (83.43944,) * 3, scale=1.0)
+    prepared = rules.prepare(films[0])
+    expected = (prepared.astype(np.float64) - 101.48761) / 83.43944
+    assert np.abs(rules.tensor([prepared], "cpu")[0, 1].numpy() - expected).max() < 1e-5
+
+
+def test_stretching_a_constant_film_does_not_divide_by_zero(tmp_path):
+    from baselines.pixels import PixelRules
+    from harness.geometry import read_geometry
+
+    PIL.Image.new("L", (20, 20), 77).save(tmp_path / "flat.png")
+    rules = PixelRules(read_geometry("squash 8"), (0.0,), (1.0,), stretch=True)
+    assert (rules.prepare(Image("flat", tmp_path / "flat.png")) == 0).all()
+
+
+# --- tokens
+
+
+def test_open_clip_tokens_are_those_of_its_own_tokenizer(tiny):
+    model = loaded(tiny, "tiny-openclip")
+    theirs = open_clip.get_tokenizer("ViT-B-32")(TEXTS)
+    assert torch.equal(model.towers.text.tokenize(TEXTS), theirs)
+    model = loaded(tiny, "tiny-openclip-bert")
+    bert = AutoTokenizer.from_pretrained(tiny("tiny-openclip-bert"))
+    theirs = bert(
+        [" ".join(text.split()) for text in TEXTS],
+        max_length=256,
+        padding="max_length",
+        truncation=True,
+        return_tensors="pt",
+    )["input_ids"]
+    assert torch.equal(model.towers.text.tokenize(TEXTS), theirs)
+
+
+@pytest.mark.parametrize(("name", "length"), [("tiny-siglip", 64), ("tiny-clip", 77)])
+def test_hf_tokens_are_those_of_its_own_tokenizer(tiny, name, length):
+    model = loaded(tiny, name)
+    tokenizer = AutoTokenizer.from_pretrained(tiny(name))
+    theirs = tokenizer(
+        TEXTS, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+    )
+    ours = model.towers.text.tokenize(TEXTS)
+    assert set(ours) == set(theirs)
+    for key in theirs:
+        assert torch.equal(ours[key], theirs[key])
+
+
+def test_siglip_reads_lower_case_pads_right_and_gets_no_mask(tiny):
+    model = loaded(tiny, "tiny-siglip")
+    upper, lower = model.embed_texts(["LEFT EFFUSION", "left effusion"])
+    assert (upper == lower).all()
+    tokens = model.towers.text.tokenize(["ab"])
+    assert set(tokens) == {"input_ids"}
+    assert tokens["input_ids"].shape == (1, 64)
+    assert (tokens["input_ids"][0, 2:] == 0).all()
+
+
+def test_siglip_with_padding_longest_is_refused(tiny, tmp_path):
+    folder = Path(tiny("tiny-siglip"))
+    card = (folder / "card.yaml").read_text().replace("lower: true", "padding: longest")
+    (tmp_path / "wrong.yaml").write_text(card)
+    with pytest.raises(BenchError, match="SigLIP pools its last position"):
+        load("cpu", card=str(tmp_path / "wrong.yaml"), path=str(folder))
+
+
+@pytest.mark.parametrize("name", DUALS)
+def test_tokens_are_counted_before_truncation(tiny, name):
+    model = loaded(tiny, name)
+    assert isinstance(model, TokenCounter)
+    short, long = model.count_tokens(["left effusion", "effusion " * 200])
+    assert short < model.card.max_tokens < long
+
+
+# --- vectors
+
+
+@pytest.mark.parametrize("name", DUALS)
+def test_vectors_are_unit_and_independent_of_batch_and_order(tiny, films, name):
+    model = loaded(tiny, name)
+    assert isinstance(model, EmbeddingModel)
+    prepared = [model.prepare_image(image) for image in films]
+    together, texts = model.embed_images(prepared), model.embed_texts(TEXTS)
+    for vectors in (together, texts):
+        assert vectors.dtype == np.float32
+        assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    alone = np.concatenate([model.embed_images([one]) for one in reversed(prepared)])[::-1]
+    assert np.abs(together - alone).max() < 1e-5
+    alone = np.concatenate([model.embed_texts([text]) for text in reversed(TEXTS)])[::-1]
+    assert np.abs(texts - alone).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", ["tiny-siglip", "tiny-clip"])
+def test_vectors_are_the_librarys_pooled_and_projected_ones(tiny, films, name):
+    model, theirs = loaded(tiny, name), AutoModel.from_pretrained(tiny(name)).eval()
+    pixels = seen(model, films)
+    with torch.inference_mode():
+        images = theirs.get_image_features(pixel_values=pixels).pooler_output
+        texts = theirs.get_text_features(**model.towers.text.tokenize(TEXTS)).pooler_output
+    prepared = [model.prepare_image(image) for image in films]
+    for ours, expected in (
+        (model.embed_images(prepared), images),
+        (model.embed_texts(TEXTS), texts),
+    ):
+        unit = (expected / expected.norm(dim=-1, keepdim=True)).numpy()
+        assert np.abs(ours - unit).max() < 1e-6
+
+
+def test_a_vision_only_model_embeds_images_and_says_that_it_reads_no_text(tiny, films):
+    model = loaded(tiny, "tiny-dino")
+    assert model.embed_images([model.prepare_image(films[0])]).shape == (1, 32)
+    with pytest.raises(NotScorable, match="no text tower"):
+        model.embed_texts(["a"])
+    with pytest.raises(NotScorable, match="no heat map"):
+        model.ground([Query(films[0], "a")])
+
+
+# --- heat maps
+
+
+@pytest.mark.parametrize("name", DUALS)
+def test_heat_maps_are_nan_exactly_outside_the_crop(tiny, films, name):
+    model = loaded(tiny, name)
+    assert isinstance(model, GroundingModel)
+    answers = model.ground([Query(image, "left effusion") for image in films])
+    for image, answer in zip(films, answers, strict=True):
+        width, height = image.size()
+        shown = answer.heatmap
+        assert shown.shape == (height, width) if max(width, height) <= 192 else shown.ndim == 2
+        lost = 0.0 if name == "tiny-siglip" else 1 - min(width, height) / max(width, height)
+        assert abs(np.isnan(shown).mean() - lost) < 0.03
+        assert np.nanmax(np.abs(shown)) <= 1 + 1e-6
+        assert answer.status == "ok"
+
+
+@pytest.mark.parametrize("name", ["tiny-siglip", "tiny-clip", "tiny-openclip"])
+def test_the_full_field_variant_sees_the_whole_film(tiny, films, name):
+    model = loaded(tiny, name, variant="full-field")
+    answer = model.ground([Query(films[1], "left effusion")])[0]
+    assert not np.isnan(answer.heatmap).any()
+
+
+def test_a_phrase_asked_twice_and_alone_gives_the_same_map(tiny, films):
+    model = loaded(tiny, "tiny-clip")
+    queries = [Query(films[0], "a"), Query(films[1], "b"), Query(films[0], "b")]
+    together = model.ground(queries)
+    for query, answer in zip(queries, together, strict=True):
+        alone = model.ground([query])[0]
+        assert np.nanmax(np.abs(alone.heatmap - answer.heatmap)) < 1e-5
+
+
+def test_a_siglip_patch_vector_is_what_the_head_makes_of_that_patch_alone(tiny, films):
+    model, theirs = loaded(tiny, "tiny-siglip"), AutoModel.from_pretrained(tiny("tiny-siglip"))
+    pixels = seen(model, films[:1])
+    with torch.inference_mode():
+        grid = model.towers.patches(pixels)
+        tokens = theirs.eval().vision_model(pixel_values=pixels).last_hidden_state[0]
+        alone = theirs.vision_model.head(tokens[:, None])
+    assert grid.shape == (1, 4, 4, 32)
+    assert torch.allclose(grid.reshape(16, 32), alone, atol=1e-6)
+
+
+def test_clip_patches_go_the_way_of_the_class_token(tiny, films):
+    """The same norm and projection take the class token to the image's embedding."""
+    model, theirs = loaded(tiny, "tiny-clip"), AutoModel.from_pretrained(tiny("tiny-clip")).eval()
+    pixels = seen(model, films[:1])
+    with torch.inference_mode():
+        hidden = theirs.vision_model(pixel_values=pixels).last_hidden_state
+        projected = theirs.visual_projection(theirs.vision_model.post_layernorm(hidden))
+        pooled = theirs.get_image_features(pixel_values=pixels).pooler_output
+        grid = model.towers.patches(pixels)
+    assert torch.allclose(projected[:, 0], pooled, atol=1e-6)
+    assert torch.allclose(grid.reshape(16, 24), projected[0, 1:], atol=1e-6)
+
+
+def test_open_clip_patches_are_the_projected_last_tokens(tiny, films):
+    model = loaded(tiny, "tiny-openclip")
+    plain = open_clip.create_model(f"local-dir:{tiny('tiny-openclip')}").eval()
+    pixels = seen(model, films[:1])
+    plain.visual.output_tokens = True
+    with torch.inference_mode():
+        _, tokens = plain.visual(pixels)
+        grid = model.towers.patches(pixels)
+        expected = tokens[0] @ plain.visual.proj
+    assert torch.allclose(grid.reshape(16, 24), expected, atol=1e-5)
+
+
+def test_left_in_the_model_is_left_on_the_film(tiny, films):
+    """A bright patch vector at the right edge of the input shows at the right edge of the film."""
+    from dataclasses import replace
+
+    model = loaded(tiny, "tiny-siglip")
+    text = torch.from_numpy(model.embed_texts(["left"]))[0]
+
+    def right_column(pixels):
+        grid = (-text).expand(len(pixels), 4, 4, -1).clone()
+        grid[:, :, 3] = text
+        return grid
+
+    marked = replace(model, towers=replace(model.towers, patches=right_column))
+    shown = marked.ground([Query(films[1], "left")])[0].heatmap
+    assert (shown[:, -10:] > 0.9).all()
+    assert (shown[:, :90] < -0.9).all()
