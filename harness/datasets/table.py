@@ -204,13 +204,12 @@ def load_dataset(
     truth: Path | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """The samples of one task, split and cohort, every item left out counted by its reason.
-
-    `n_total == n_used + sum(excluded.values())` holds for every dataset.
+    """The samples of one task, split and cohort: n_total == n_used + sum(excluded.values()).
 
     Args:
         name: as `dataset_spec`.
-        task, split: among those of the dataset's `DatasetSpec`.
+        task: one of the dataset's tasks.
+        split: train, validation, test, all, or what the dataset adds.
         roots: recognized top folders by tree name (`harness.roots.data_roots`, or the phantom's).
         cohort: None takes the dataset's first.
         limit: the first studies (retrieval) or images (grounding).
