@@ -22,7 +22,8 @@ UNUSED = -1e300  # the score of a place without a box
 PIXELS = 1000.0  # boxes are scaled to it; area ranges are not used, so any size will do
 
 
-def _annotations(sets: Ragged, scores: np.ndarray | None) -> list[dict[str, Any]]:
+def annotations(sets: Ragged, scores: np.ndarray | None) -> list[dict[str, Any]]:
+    """Boxes as COCO writes them, xywh in units of 1 / `PIXELS`; `scores` makes them answers."""
     phrase = np.repeat(np.arange(len(sets)), sets.counts)
     boxes = sets.boxes * PIXELS
     boxes[:, 2:] -= boxes[:, :2]
@@ -49,11 +50,11 @@ def coco_evaluation(predicted: Ragged, truth: Ragged, scores: np.ndarray) -> Any
     with contextlib.redirect_stdout(io.StringIO()):
         sides = COCO(), COCO()
         for side, boxes, values in zip(sides, (truth, predicted), (None, scores), strict=True):
-            annotations = _annotations(boxes, values)
+            rows = annotations(boxes, values)
             side.dataset = {
                 "images": images,
                 "categories": [{"id": 1}],
-                "annotations": annotations,
+                "annotations": rows,
             }
             side.createIndex()
         evaluation = COCOeval(*sides, "bbox")

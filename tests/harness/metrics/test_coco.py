@@ -4,7 +4,7 @@ import io
 import numpy as np
 import pytest
 
-from harness.metrics.coco import _annotations, average_precision, coco_evaluation, detection_rows
+from harness.metrics.coco import annotations, average_precision, coco_evaluation, detection_rows
 from harness.metrics.ragged import ragged
 
 
@@ -61,12 +61,12 @@ def test_ap_equals_faster_coco_eval(random_set):
     data = {
         "images": images,
         "categories": [{"id": 1, "name": "box"}],
-        "annotations": _annotations(truth, None),
+        "annotations": annotations(truth, None),
     }
     with contextlib.redirect_stdout(io.StringIO()):
         side = peer.COCO(data)
         evaluation = peer.COCOeval_faster(
-            side, side.loadRes(_annotations(predicted, scores)), "bbox"
+            side, side.loadRes(annotations(predicted, scores)), "bbox"
         )
         evaluation.evaluate()
         evaluation.accumulate()

@@ -84,4 +84,4 @@ def test_three_seeds_are_covered_at_least_as_promised(seed_sd, patient_sd, rest_
     # A little wide where no component dominates; never narrow.
     rng = np.random.default_rng(6)
     share = np.mean([covered(rng, seed_sd, patient_sd, rest_sd) for _ in range(3000)])
-    assert 0.93 <= share <= 0.99, share
+    assert 0.93 <= share <= 0.97, share
