@@ -64,7 +64,9 @@ def on_grid(sums: np.ndarray, weight: float) -> np.ndarray:
     """`sums` rounded so that any sum of them of total weight `weight` is exact in float64."""
     largest = np.abs(sums).max(axis=0, initial=0.0) * max(weight, 1.0)
     exponent = 52 - np.ceil(np.log2(np.maximum(largest, 2.0**-900)))
-    return np.ldexp(np.rint(np.ldexp(sums, exponent.astype(int))), -exponent.astype(int))
+    return np.asarray(
+        np.ldexp(np.rint(np.ldexp(sums, exponent.astype(int))), -exponent.astype(int))
+    )
 
 
 def patient_sums(rows: np.ndarray, patients: np.ndarray, count: int) -> np.ndarray:

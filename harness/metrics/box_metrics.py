@@ -24,7 +24,7 @@ def _where(rows: np.ndarray, population: np.ndarray) -> np.ndarray:
 
 def boxed_population(outcomes: GroundingOutcomes) -> np.ndarray:
     """Phrases with at least one true box, answered in boxes, (n,) bool."""
-    return outcomes.boxed & outcomes.has_boxes
+    return np.asarray(outcomes.boxed & outcomes.has_boxes)
 
 
 def union_iou_rows(outcomes: GroundingOutcomes) -> np.ndarray:
@@ -112,7 +112,7 @@ def _rodeo_boxed_rows(outcomes: GroundingOutcomes) -> np.ndarray:
 
 
 def _said_none(outcomes: GroundingOutcomes) -> np.ndarray:
-    return outcomes.status == STATUS.index("empty")
+    return np.asarray(outcomes.status == STATUS.index("empty"))
 
 
 def _negated_rows(outcomes: GroundingOutcomes) -> np.ndarray:

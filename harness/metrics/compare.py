@@ -127,7 +127,7 @@ def permutation_p(
         def differences(swap: np.ndarray) -> np.ndarray:
             each = swap[:, codes]
             one, two = np.hstack([1 - each, each]), np.hstack([each, 1 - each])
-            return metric.reduce(both, one) - metric.reduce(both, two)
+            return np.asarray(metric.reduce(both, one) - metric.reduce(both, two))
 
     observed = abs(float(differences(np.zeros((1, count)))[0]))
     extreme = 0

@@ -51,7 +51,7 @@ def count_down(mask: np.ndarray) -> Int[np.ndarray, " columns"]:
 def count_across(mask: np.ndarray) -> Int[np.ndarray, " rows"]:
     """True values per row of a mask of at most 2040 columns, a multiple of 8."""
     lanes = mask.view(np.uint64).sum(axis=1)
-    return lanes.view(np.uint8).reshape(-1, 8).sum(axis=1, dtype=np.int64)
+    return np.asarray(lanes.view(np.uint8).reshape(-1, 8).sum(axis=1, dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,10 @@ def count_texts(
             mask = compare(part, value)
             found = count_down(mask)[place]
             unique[at] += found
+            pairs[at] += found
             if repeated:
-                found = found + np.rint(extra @ mask[:repeated].astype(np.float32))[place]
-            pairs[at] += found.astype(np.int64)
+                copied = np.rint(extra @ mask[:repeated].astype(np.float32))
+                pairs[at] += copied[place].astype(np.int64)
 
 
 def count_images(
@@ -129,7 +130,7 @@ def count_images(
             found = count_across(compare(part, value[:, None]))
             counts[at] += found if slot else found[line]
     many = np.flatnonzero(thresholds.counts[texts] > MAX_SLOTS)
-    for line, row in zip(many, np.sort(tile[many, :width], axis=1), strict=True):
-        here = slice(*thresholds.start[texts.start + line : texts.start + line + 2])
+    for text, row in zip(many.tolist(), np.sort(tile[many, :width], axis=1), strict=True):
+        here = slice(*thresholds.start[texts.start + text : texts.start + text + 2])
         into.at_least[here] += width - np.searchsorted(row, thresholds.value[here], side="left")
         into.above[here] += width - np.searchsorted(row, thresholds.value[here], side="right")

@@ -49,7 +49,7 @@ def discounted(
     """Gain at each of `DEPTHS` of `copies` relevant candidates behind `start` others."""
     depths = np.array(DEPTHS)
     begin, end = start[:, None], (start + copies)[:, None]
-    return GAIN[np.minimum(end, depths)] - GAIN[np.minimum(begin, depths)]
+    return np.asarray(GAIN[np.minimum(end, depths)] - GAIN[np.minimum(begin, depths)])
 
 
 def _listed(
@@ -104,7 +104,7 @@ def text_gains(
     start = at_least[segments.edge[runs.order]] - relevant + ahead
     gains = discounted(start, np.ones(len(start), np.int64))
     total = int(segments.segment.max(initial=-1)) + 1
-    return _sums(segments.segment[runs.order], gains, total)[segments.of_query]
+    return np.asarray(_sums(segments.segment[runs.order], gains, total)[segments.of_query])
 
 
 def with_edges(lists: TopLists, line: np.ndarray, item: np.ndarray, score: np.ndarray) -> TopLists:

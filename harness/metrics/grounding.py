@@ -64,7 +64,7 @@ class GroundingOutcomes:
     @property
     def malformed(self) -> np.ndarray:
         """Which answers could not be read, (n,) bool."""
-        return self.status == STATUS.index("malformed")
+        return np.asarray(self.status == STATUS.index("malformed"))
 
     @cached_property
     def map_numbers(self) -> Float[np.ndarray, "n 10"]:

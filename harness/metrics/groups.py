@@ -89,7 +89,7 @@ def sample_groups(samples: Sequence[Sample]) -> Masks:
         **_masks("view", [s.image.view for s in samples]),
         **_masks("sex", [s.image.sex for s in samples]),
         **_masks("age", [age_band(s.image.age) for s in samples]),
-        **_named_masks([s.groups for s in samples]),
+        **_named_masks([getattr(s, "groups", {}) for s in samples]),
     }
     if len(phrases) == len(samples):
         masks |= _phrase_masks(phrases)

@@ -73,7 +73,7 @@ def _macro(sums: np.ndarray, _: np.ndarray) -> np.ndarray:
     numerator, denominator = sums[:, :classes], sums[:, classes:]
     present = denominator > 0
     shares = np.where(present, numerator / np.where(present, denominator, 1), 0)
-    return shares.sum(axis=1) / present.sum(axis=1)
+    return np.asarray(shares.sum(axis=1) / present.sum(axis=1))
 
 
 macro_mean = FromSums(_macro)
@@ -99,7 +99,7 @@ def weighted_median(rows: Rows, weights: Weights) -> Values:
 
 def scored(rows: Rows) -> np.ndarray:
     """Which outcomes the metric speaks of: rows without NaN, (n,) bool."""
-    return ~np.isnan(rows).any(axis=1)
+    return np.asarray(~np.isnan(rows).any(axis=1))
 
 
 def contributions(metric: Metric, outcomes: Any) -> Rows:

@@ -61,7 +61,9 @@ def _retrieval_numbers(names: Mapping[str, float], tolerance: float) -> Iterator
 def clip_benchmark() -> Iterator[Agreement]:
     """Recall@K, text to image, against `recall_at_k`."""
     import torch
-    from clip_benchmark.metrics.zeroshot_retrieval import recall_at_k
+    from clip_benchmark.metrics.zeroshot_retrieval import (  # type: ignore[import-untyped]
+        recall_at_k,
+    )
 
     _, images, texts = _pairs()
     scores, own = torch.from_numpy(texts @ images.T), torch.eye(PAIRS, dtype=torch.bool)
@@ -164,8 +166,8 @@ def _official_rows(sets: Ragged) -> list[np.ndarray]:
 
 def official_rodeo() -> Iterator[Agreement]:
     """RoDeO against rodeometric 0.0.1."""
-    import rodeo as package
-    import rodeo.rodeo as code
+    import rodeo as package  # type: ignore[import-untyped]
+    import rodeo.rodeo as code  # type: ignore[import-untyped]
 
     predicted, truth, _ = _phrases()
     inner = code.matthews_corrcoef
@@ -191,7 +193,10 @@ def official_rodeo() -> Iterator[Agreement]:
 def torchvision() -> Iterator[Agreement]:
     """Sums of IoU and generalized IoU over all pairs of boxes."""
     import torch
-    from torchvision.ops import box_iou, generalized_box_iou
+    from torchvision.ops import (  # type: ignore[import-untyped]
+        box_iou,
+        generalized_box_iou,
+    )
 
     a, b = _drawn(np.random.default_rng(2), 40), _drawn(np.random.default_rng(3), 40)
     pair = torch.from_numpy(a), torch.from_numpy(b)

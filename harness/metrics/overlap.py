@@ -38,7 +38,7 @@ def shape_classes(predicted: Ragged, truth: Ragged) -> Iterator[ShapeClass]:
 
 def area(boxes: Float[np.ndarray, "*batch 4"]) -> Float[np.ndarray, "*batch"]:
     """Width times height."""
-    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+    return np.asarray((boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]))
 
 
 def _pairs(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -69,13 +69,13 @@ def giou_matrix(
     high = np.maximum(a[..., :, None, 2:], b[..., None, :, 2:])
     hull = (high - low).prod(axis=-1)
     safe = np.where(hull > 0, hull, 1)
-    return inter / np.where(union > 0, union, 1) - (hull - union) / safe
+    return np.asarray(inter / np.where(union > 0, union, 1) - (hull - union) / safe)
 
 
 def _covered(boxes: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
     across = (boxes[:, :, None, 0] <= xs[:, None, :-1]) & (boxes[:, :, None, 2] >= xs[:, None, 1:])
     down = (boxes[:, :, None, 1] <= ys[:, None, :-1]) & (boxes[:, :, None, 3] >= ys[:, None, 1:])
-    return (across[:, :, :, None] & down[:, :, None, :]).any(axis=1)
+    return np.asarray((across[:, :, :, None] & down[:, :, None, :]).any(axis=1))
 
 
 def _painted_iou(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -86,7 +86,7 @@ def _painted_iou(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     in_predicted, in_truth = _covered(predicted, xs, ys), _covered(truth, xs, ys)
     inter = (cells * (in_predicted & in_truth)).sum(axis=(1, 2))
     union = (cells * (in_predicted | in_truth)).sum(axis=(1, 2))
-    return inter / union
+    return np.asarray(inter / union)
 
 
 def union_iou(predicted: Ragged, truth: Ragged) -> Float[np.ndarray, " n"]:

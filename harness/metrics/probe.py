@@ -64,7 +64,7 @@ def _all(outcomes: ProbeOutcomes) -> np.ndarray:
 
 
 def _tied(outcomes: ProbeOutcomes) -> np.ndarray:
-    return (outcomes.true_score == outcomes.false_score)[:, None].astype(np.float64)
+    return np.asarray((outcomes.true_score == outcomes.false_score)[:, None].astype(np.float64))
 
 
 def _of(change: str) -> Metric:

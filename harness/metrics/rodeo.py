@@ -31,7 +31,7 @@ def localization_scores(
     """
     centers = (predicted[..., :2] + predicted[..., 2:] - truth[..., :2] - truth[..., 2:]) / 2
     distance = centers / (truth[..., 2:] - truth[..., :2])
-    return np.exp2(-(distance**2).sum(axis=-1))
+    return np.asarray(np.exp2(-(distance**2).sum(axis=-1)))
 
 
 def shape_scores(
@@ -40,7 +40,7 @@ def shape_scores(
     """Eq. 3's term: the IoU after both boxes are moved to the same corner."""
     sides_p, sides_t = predicted[..., 2:] - predicted[..., :2], truth[..., 2:] - truth[..., :2]
     inter = np.minimum(sides_p, sides_t).prod(axis=-1)
-    return inter / (area(predicted) + area(truth) - inter)
+    return np.asarray(inter / (area(predicted) + area(truth) - inter))
 
 
 def rodeo_rows(predicted: Ragged, truth: Ragged, malformed: np.ndarray) -> Float[np.ndarray, "n 4"]:
