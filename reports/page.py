@@ -5,8 +5,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from jinja2 import Environment
-
 from reports.definitions import COUNT_TIPS, EXPOSURES
 from reports.drawing import Picture
 from reports.leaderboard import data_uri, template_environment
@@ -50,7 +48,7 @@ def render_page(
     What the run itself stored does not matter: a page is publishable unless asked not to be.
     """
     environment = template_environment()
-    script = _source(environment, "page.js")
+    script = template_source("page.js")
     pictures = {
         section.key: [
             (data_uri(picture.image), picture.caption)
@@ -77,9 +75,11 @@ def render_page(
     )
 
 
-def _source(environment: Environment, name: str) -> str:
-    assert environment.loader is not None  # set by template_environment
-    return environment.loader.get_source(environment, name)[0]
+def template_source(name: str) -> str:
+    """The text of a file beside the templates, unrendered."""
+    loader = template_environment().loader
+    assert loader is not None  # set by template_environment
+    return loader.get_source(template_environment(), name)[0]
 
 
 def script_hash(script: str) -> str:

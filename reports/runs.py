@@ -98,6 +98,22 @@ def dataset_source(roots: Mapping[str, Path], report: Report | None = None) -> D
     return source
 
 
+def training_bank(roots: Mapping[str, Path]) -> Callable[[RunRecord], Dataset | None]:
+    """The training split of a record's dataset, where in-context demonstrations come from."""
+
+    def bank(record: RunRecord) -> Dataset | None:
+        info = record.dataset
+        evaluation = Evaluation(
+            task=record.task, dataset=info.name, split="train", cohort=info.cohort
+        )
+        try:
+            return DataAccess(roots).load(evaluation).dataset
+        except BenchError:
+            return None
+
+    return bank
+
+
 def _load(record: RunRecord, access: DataAccess) -> tuple[Dataset | None, str]:
     info = record.dataset
     evaluation = Evaluation(

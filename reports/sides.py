@@ -69,10 +69,10 @@ def _named(model: str, runs: Runs) -> Sides:
 
 
 def _finished(runs: Runs, records: Sequence[RunRecord]) -> tuple[Side, ...]:
-    return tuple(Side(record, runs) for record in records if _comparable(record))
+    return tuple(Side(record, runs) for record in records if comparable(record))
 
 
-def _comparable(record: RunRecord) -> bool:
+def comparable(record: RunRecord) -> bool:
     """Whether single samples can be looked at; analytic chance has none."""
     kind = find_task(record.task).kinds[0]
     return record.status == "ok" and any(name.startswith(f"{kind}-") for name in record.outcomes)

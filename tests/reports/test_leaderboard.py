@@ -1,17 +1,15 @@
 import csv
-import io
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from rich.console import Console
 
 from harness.errors import BenchError
 from harness.record import Score
 from reports.definitions import PHANTOM_SENTENCE, definition, metric_order
 from reports.drawing import Picture
-from reports.leaderboard import leaderboard_frame, print_leaderboard, write_leaderboard
+from reports.leaderboard import leaderboard_frame, write_leaderboard
 from reports.markdown import markdown
 from reports.tables import sections
 
@@ -19,12 +17,6 @@ COLUMNS = (
     "model,family,task,dataset,phantom,cohort,split,text_policy,direction,relevance,group,exposure,"
     "metric,value,low,high,n,pool,status,reason"
 )
-
-
-def screen(records, width=110) -> str:
-    console = Console(width=width, file=io.StringIO(), color_system=None)
-    print_leaderboard(records, console)
-    return console.file.getvalue()
 
 
 def test_the_csv_has_the_columns_of_the_design_in_order(record, tmp_path):
@@ -245,33 +237,6 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(record, tmp_path, monkey
         write_leaderboard([record("beta")], tmp_path)
     assert (tmp_path / "leaderboard.csv").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 3
-
-
-def test_the_screen_shows_both_directions_and_failures_with_their_reason(record):
-    gone = record("beta", status="out_of_memory", reason="needs 90 GB", scores=[])
-    text = screen([record(), gone])
-    assert "Image→Text" in text
-    assert "Text→Image" in text
-    assert "✗ beta" in text
-    assert "out of memory: needs 90 GB" in text
-
-
-@pytest.mark.parametrize("width", [60, 80, 100, 140, 200])
-def test_no_line_is_wider_than_the_screen(record, width):
-    long = record("a-model-with-a-really-long-name-that-goes-on-and-on")
-    lines = screen([record(), long], width).splitlines()
-    assert max(len(line) for line in lines) <= width
-
-
-def test_skipped_published_models_are_one_line(record):
-    gone = [record(f"card-{i}", status="skipped", reason="no weights", scores=[]) for i in range(6)]
-    lines = [line for line in screen([record(), *gone]).splitlines() if "card-" in line]
-    assert len(lines) == 1
-    assert lines[0].startswith("6 models skipped: card-0, card-1, card-2, card-3 and 2 more.")
-
-
-def test_brackets_in_a_name_are_no_console_markup(record):
-    assert "[red]x[/red]" in screen([record("[red]x[/red]")])
 
 
 def test_ranks_stand_in_the_headline_table_only_where_given(record):
