@@ -1,6 +1,8 @@
 """Chance, computed from the pool: nothing is asked and nothing is drawn."""
 
 from collections.abc import Sequence
+from fractions import Fraction
+from math import comb
 
 import numpy as np
 
@@ -13,24 +15,20 @@ def chance_recall(candidates: int, relevant: np.ndarray, k: int) -> float:
     """The mean over queries of 1 - C(N-m, K) / C(N, K), m the query's relevant candidates.
 
     That is the probability that a random ranking has one of them in its top K (protocol, section
-    2); 1 where K reaches all that is not relevant.
+    2); 1 where K reaches all that is not relevant. Exact: computed in integers, rounded once.
 
     >>> chance_recall(10, np.array([1, 1]), 1)
     0.1
     """
     others = candidates - relevant
     k = min(k, candidates)
-    sure = others < k
-    safe = np.where(sure, k, others)
-    logs = _log_choose(safe, k) - _log_choose(np.full_like(safe, candidates), k)
-    missed = np.where(sure, 0.0, np.exp(logs))
-    return float(round(np.mean(1 - missed), 15))
-
-
-def _log_choose(n: np.ndarray, k: int) -> np.ndarray:
-    from scipy.special import gammaln
-
-    return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))
+    every = comb(candidates, k)
+    values, counts = np.unique(relevant, return_counts=True)
+    hits = sum(
+        int(count) * (every - comb(candidates - int(m), k))
+        for m, count in zip(values, counts, strict=True)
+    )
+    return float(Fraction(hits, every * len(relevant)))
 
 
 def chance_scores(pool: RetrievalPool, conventions: Sequence[str]) -> list[Score]:
