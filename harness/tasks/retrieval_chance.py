@@ -6,7 +6,7 @@ from math import comb
 
 import numpy as np
 
-from harness.metrics.pool import CONVENTIONS, RetrievalPool
+from harness.metrics.pool import RetrievalPool
 from harness.metrics.retrieval import DIRECTIONS, RECALL_AT
 from harness.record import Score
 
@@ -20,7 +20,6 @@ def chance_recall(candidates: int, relevant: np.ndarray, k: int) -> float:
     >>> chance_recall(10, np.array([1, 1]), 1)
     0.1
     """
-    others = candidates - relevant
     k = min(k, candidates)
     every = comb(candidates, k)
     values, counts = np.unique(relevant, return_counts=True)
@@ -54,24 +53,34 @@ def chance_scores(pool: RetrievalPool, conventions: Sequence[str]) -> list[Score
 
 def _relevant(pool: RetrievalPool, direction: str, convention: str) -> tuple[int, np.ndarray, int]:
     """Candidates, relevant ones per query, and patients, counted without a score."""
-    queries = pool.queries
-    to_text = direction == "image_to_text"
-    rows = queries if to_text else np.arange(len(pool.study))
-    asked = queries
+    asked = pool.queries
+    if convention == "unique_text" and direction == "image_to_text":
+        return pool.texts, np.ones(len(asked), int), len(np.unique(pool.patient[asked]))
+    candidates = asked if direction == "image_to_text" else np.arange(len(pool.study))
     if convention == "unique_text":
-        if to_text:
-            return pool.texts, np.ones(len(queries), int), len(np.unique(pool.patient[queries]))
-        asked = queries[np.unique(pool.text[queries], return_index=True)[1]]
-    counts = np.array([_count(pool, query, rows, convention) for query in asked])
-    return len(rows), counts, len(np.unique(pool.patient[asked]))
+        asked = asked[np.unique(pool.text[asked], return_index=True)[1]]
+    counts = _counts(pool, asked, candidates, convention)
+    return len(candidates), counts, len(np.unique(pool.patient[asked]))
 
 
-def _count(pool: RetrievalPool, query: int, rows: np.ndarray, convention: str) -> int:
-    if convention == CONVENTIONS[0]:
-        return 1
+def _counts(
+    pool: RetrievalPool, asked: np.ndarray, candidates: np.ndarray, convention: str
+) -> np.ndarray:
+    if convention == "instance":
+        return np.ones(len(asked), int)
     if convention == "unique_text":
-        return int((pool.text[rows] == pool.text[query]).sum())
-    same = pool.study[rows] == pool.study[query]
-    if convention == "same_text" and pool.group[query] >= 0:
-        same = same | (pool.group[rows] == pool.group[query])
-    return int(same.sum())
+        return _equal(pool.text, asked, candidates)
+    same_study = _equal(pool.study, asked, candidates)
+    if convention == "same_study":
+        return same_study
+    grouped = pool.group >= 0
+    same_group = _equal(np.where(grouped, pool.group, -1), asked, candidates[grouped[candidates]])
+    both = pool.study.astype(np.int64) * (int(pool.group.max(initial=-1)) + 2) + pool.group + 1
+    same_both = _equal(both, asked, candidates[grouped[candidates]])
+    return same_study + np.where(grouped[asked], same_group - same_both, 0)
+
+
+def _equal(codes: np.ndarray, asked: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """For each asked row, how many candidates have its code."""
+    values, index = np.unique(codes, return_inverse=True)
+    return np.bincount(index[candidates], minlength=len(values))[index[asked]]
