@@ -35,7 +35,7 @@ def chance_scores(pool: RetrievalPool, conventions: Sequence[str]) -> list[Score
     scores = []
     for direction in DIRECTIONS:
         for convention in conventions:
-            candidates, relevant, patients = _relevant(pool, direction, convention)
+            candidates, relevant, patients = relevant_counts(pool, direction, convention)
             scores += [
                 Score(
                     metric=f"recall@{k}",
@@ -51,7 +51,9 @@ def chance_scores(pool: RetrievalPool, conventions: Sequence[str]) -> list[Score
     return scores
 
 
-def _relevant(pool: RetrievalPool, direction: str, convention: str) -> tuple[int, np.ndarray, int]:
+def relevant_counts(
+    pool: RetrievalPool, direction: str, convention: str
+) -> tuple[int, np.ndarray, int]:
     """Candidates, relevant ones per query, and patients, counted without a score."""
     asked = pool.queries
     if convention == "unique_text" and direction == "image_to_text":
@@ -83,4 +85,5 @@ def _counts(
 def _equal(codes: np.ndarray, asked: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     """For each asked row, how many candidates have its code."""
     values, index = np.unique(codes, return_inverse=True)
-    return np.bincount(index[candidates], minlength=len(values))[index[asked]]
+    counts = np.bincount(index[candidates], minlength=len(values))
+    return np.asarray(counts[index[asked]])

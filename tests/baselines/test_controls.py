@@ -11,11 +11,13 @@ from harness.boxes import boxes_from_unit
 from harness.metrics.box_metrics import BOX_METRICS
 from harness.metrics.grounding import from_samples
 from harness.metrics.metric import value
+from harness.metrics.pool import CONVENTIONS, pool_of
+from harness.metrics.ranking import Embeddings, rank_pairs
 from harness.metrics.retrieval import RETRIEVAL_METRICS
 from harness.models import NotScorable
 from harness.samples import ImageRef, ImageText, PhraseBoxes
 from harness.tasks.retrieval import rank_control, retrieval_pool
-from harness.tasks.retrieval_chance import chance_recall, chance_scores
+from harness.tasks.retrieval_chance import chance_recall, chance_scores, relevant_counts
 
 
 def sample(number: int, text: str, *, study: str = "", asked: bool = True) -> ImageText:
@@ -103,6 +105,30 @@ def test_chance_counts_what_each_convention_calls_relevant() -> None:
     assert found["text_to_image", "instance"].value == pytest.approx(1 / 6)
     assert found["text_to_image", "unique_text"].value == pytest.approx((2 + 1 + 1 + 1) / 4 / 6)
     assert found["text_to_image", "unique_text"].n == 4
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_chance_counts_the_same_relevant_candidates_as_the_ranking(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    n = 60
+    pool, bearers = pool_of(
+        studies=[f"s{i}" for i in random.integers(0, 30, n)],
+        patients=[f"p{i}" for i in random.integers(0, 20, n)],
+        texts=[f"t{i}" for i in random.integers(0, 25, n)],
+        groups=[f"g{i}" if i < 9 else "" for i in random.integers(0, 18, n)],
+        asked=list(random.random(n) < 0.7),
+    )
+    vectors = random.normal(size=(n + len(bearers), 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    ranked = rank_pairs(pool, Embeddings(vectors[:n], vectors[n:]))
+    for direction, outcomes in ranked.items():
+        for convention in CONVENTIONS:
+            queries = outcomes.under(convention)
+            candidates, relevant, _ = relevant_counts(pool, direction, convention)
+            assert candidates == queries.candidates
+            np.testing.assert_array_equal(
+                np.sort(queries.relevant[queries.rank > 0]), np.sort(relevant)
+            )
 
 
 def phrase(number: int, boxes: list[list[float]], **more: object) -> PhraseBoxes:
