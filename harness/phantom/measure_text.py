@@ -71,6 +71,7 @@ def measure_studies(studies: pd.DataFrame) -> list[Row]:
         ("abnormal, >= 9 others alike but for place", same_findings_share(studies), ">= 0.5"),
         ("R@10 knowing the text", recall_ceiling(texts), ""),
         ("R@10 knowing findings and places", content, ""),
+        ("  the same, ties by chance", recall_expected(list(studies["content"])), ""),
         ("R@10 knowing findings only", findings, f"<= {content / 2:.3f}"),
         ("  the same, ties by chance", recall_expected(list(studies["masked_text"])), ""),
         ("R@10 knowing nuisance only", nuisance_text, f"<= {30 / len(studies):.3f}"),
