@@ -146,14 +146,17 @@ class Run:
         return values, norm
 
     def _average(self, trained: list[Tensor]) -> None:
-        """Mean gradients over processes.
+        """Mean gradients over processes, in one exchange.
 
         Not DistributedDataParallel: a step has several forward passes (feature caching), which its
         hooks do not allow.
         """
         if self.accelerator.num_processes > 1:
-            for value in trained:
-                value.grad = self.accelerator.reduce(value.grad, reduction="mean")
+            flat = torch.cat([value.grad.flatten() for value in trained])
+            flat = self.accelerator.reduce(flat, reduction="mean")
+            parts = flat.split([value.numel() for value in trained])
+            for value, part in zip(trained, parts, strict=True):
+                value.grad = part.view_as(value)
 
     def _not_finite(self, values: Mapping[str, float], norm: float) -> BenchError:
         shown = ", ".join(f"{name} {value}" for name, value in values.items())
