@@ -39,7 +39,7 @@ PHRASE = Rates(side=0.68, zone=0.4, size=0.55)  # MS-CXR phrases, PadChest-GR se
 class Mention:
     """What is said of one finding; "" or False is unsaid. Sides are the patient's.
 
-    `count` is the true number of foci: it decides the plural even where the number is unsaid.
+    `count` is the number of foci that show: it decides the plural even where it is unsaid.
     """
 
     name: str
@@ -57,21 +57,35 @@ class Mention:
         return self.count > 1 or (self.side == "both" and not FINDINGS[self.name].fixed)
 
 
+def seen_side(drawn: DrawnFinding) -> str:
+    """The side on which the finding shows: a bilateral one may show on one side only."""
+    if drawn.plan.side != "both" or not len(drawn.exact):
+        return drawn.plan.side
+    on_left = (drawn.exact[:, 0] + drawn.exact[:, 2]) / 2 > 0.5  # of the picture's middle
+    return "both" if on_left.any() and not on_left.all() else "left" if on_left.all() else "right"
+
+
+def seen_count(drawn: DrawnFinding) -> int:
+    """How many foci show; those that run together on the film are one."""
+    return max(1, min(drawn.plan.count, len(drawn.exact)))
+
+
 def mention(
     drawn: DrawnFinding, rates: Rates, rng: np.random.Generator, change: Change = ""
 ) -> Mention:
     """What one text says of a drawn finding. Draws are used up whether or not they are needed."""
     plan, kind = drawn.plan, FINDINGS[drawn.plan.name]
+    shown, count = seen_side(drawn), seen_count(drawn)
     side, zone, size, number, possible = rng.random(5)
     hedge = rates.possible * (3.0 if drawn.subtle else 1.0)
-    sided = plan.side != "none" and not (kind.fixed and plan.side == "both")
+    sided = shown != "none" and not (kind.fixed and shown == "both")
     return Mention(
         name=plan.name,
-        side=plan.side if sided and side < rates.side else "",
+        side=shown if sided and side < rates.side else "",
         zone=plan.zone if zone < rates.zone else "",
         size=plan.size if kind.graded and size < rates.size else "",
-        count=plan.count,
-        number_said=plan.count > 1 and bool(number < rates.number),
+        count=count,
+        number_said=count > 1 and bool(number < rates.number),
         possible=bool(possible < hedge) and not change,
         change=change,
     )

@@ -145,6 +145,31 @@ def test_change_is_told_against_the_prior(size: str, place: str, expected: str) 
     assert change_since(effusion, []) == "new"
 
 
+@pytest.mark.parametrize(
+    ("boxes", "said"),
+    [([[0.1, 0.5, 0.3, 0.9]], "right"), ([[0.6, 0.5, 0.9, 0.9]], "left")],
+)
+def test_a_bilateral_finding_that_shows_on_one_side_is_said_to_be_there(
+    boxes: list[list[float]], said: str
+) -> None:
+    plan = FindingPlan("pleural_effusion", "both", "", "small", 1, 0.5, 1)
+    shown = replace(drawn(plan), exact=np.array(boxes, np.float32))
+    always = replace(FULL, side=1.0)
+    assert mention(shown, always, np.random.default_rng(0)).side == said
+    both = replace(shown, exact=np.array([[0.1, 0.5, 0.3, 0.9], [0.6, 0.5, 0.9, 0.9]], np.float32))
+    assert mention(both, always, np.random.default_rng(0)).side == "both"
+
+
+def test_only_foci_that_show_are_counted() -> None:
+    two = replace(NODULE, count=2)
+    always = replace(FULL, number=1.0)
+    one = mention(drawn(two), always, np.random.default_rng(0))
+    assert (one.count, one.number_said, one.plural) == (1, False, False)
+    pair = replace(drawn(two), exact=np.array([[0.1, 0.2, 0.2, 0.3], [0.3, 0.2, 0.4, 0.3]]))
+    both = mention(pair, always, np.random.default_rng(0))
+    assert (both.count, both.number_said, both.plural) == (2, True, True)
+
+
 def test_subtle_findings_are_hedged_more_often() -> None:
     rng = np.random.default_rng(0)
     rates = {

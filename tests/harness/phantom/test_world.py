@@ -19,12 +19,18 @@ from harness.phantom.vocabulary import FINDINGS
 from harness.phantom.world import BLOCK_STUDIES, SPACES, plan_study
 from harness.text import normalize
 
-BOX = np.array([[0.1, 0.2, 0.4, 0.6]], np.float32)
+RIGHT, LEFT = [0.1, 0.2, 0.4, 0.6], [0.6, 0.2, 0.9, 0.6]
 TWINS = ("mimic", "padchest")
 
 
 def all_seen(findings: tuple[FindingPlan, ...]) -> tuple[DrawnFinding, ...]:
-    return tuple(DrawnFinding(f, 20.0, True, False, BOX, BOX, BOX, BOX) for f in findings)
+    boxes = [
+        np.array([RIGHT, LEFT] if f.side == "both" else [RIGHT] * f.count, np.float32)
+        for f in findings
+    ]
+    return tuple(
+        DrawnFinding(f, 20.0, True, False, b, b, b, b) for f, b in zip(findings, boxes, strict=True)
+    )
 
 
 def plans(twin: str, count: int = 1000, split: str = "test") -> list[StudyPlan]:
