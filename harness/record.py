@@ -80,6 +80,7 @@ class RunRecord(Strict):
     """One cell: a model on an evaluation. `key` is the SHA-256 of `identity`."""
 
     schema_version: int = SCHEMA_VERSION
+    checksum: str = ""  # in a file: SHA-256 of its text with this left empty; in memory: empty
     key: str
     identity: dict[str, Any]
     suite: str

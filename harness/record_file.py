@@ -1,6 +1,8 @@
 """Records as JSON files: validated on the way in, set aside when damaged."""
 
+import hashlib
 import json
+import re
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -9,10 +11,29 @@ from harness.errors import BenchError
 from harness.quarantine import quarantine
 from harness.record import SCHEMA_VERSION, RunRecord
 
+_EMPTY = '"checksum": ""'
+_CHECKSUM = re.compile(rb'"checksum": "([0-9a-f]{64})"')
+
 
 def record_text(record: RunRecord) -> str:
-    """The JSON of a record; every float keeps all its digits."""
-    return record.model_dump_json(indent=2) + "\n"
+    """The JSON of a record with its checksum; every float keeps all its digits."""
+    text = record.model_copy(update={"checksum": ""}).model_dump_json(indent=2) + "\n"
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    # The field stands before any text of a user, so the first place is the right one.
+    return text.replace(_EMPTY, f'"checksum": "{digest}"', 1)
+
+
+def record_intact(data: bytes) -> bool | None:
+    """Whether the bytes of a record file are those that were written; None without a checksum.
+
+    >>> record_intact(b"{}") is None
+    True
+    """
+    found = _CHECKSUM.search(data)
+    if found is None:
+        return None
+    rest = data[: found.start()] + _EMPTY.encode() + data[found.end() :]
+    return hashlib.sha256(rest).hexdigest().encode() == found.group(1)
 
 
 def read_record(path: Path, key: str | None = None) -> RunRecord | None:
@@ -43,7 +64,7 @@ def read_record(path: Path, key: str | None = None) -> RunRecord | None:
         return None
     if record.schema_version > SCHEMA_VERSION:
         raise _newer(path, record.schema_version)
-    return record
+    return record.model_copy(update={"checksum": ""})
 
 
 def _refuse_newer(path: Path, text: bytes) -> None:
