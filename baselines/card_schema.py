@@ -119,7 +119,7 @@ class VlmRules(_Section):
     codec: CodecName
     coordinates: GeometryText
     picture: GeometryText = ""
-    layout: Literal["chat", "paligemma", "florence", "kosmos"] = "chat"
+    layout: Literal["chat", "paligemma", "florence"] = "chat"
     system: str = ""
     max_new_tokens: int = 256
     lower: bool = False
@@ -128,13 +128,18 @@ class VlmRules(_Section):
 
 
 class DetectorRules(_Section):
-    """How an open-vocabulary detector is asked. Boxes below `threshold` are not answers."""
+    """How an open-vocabulary detector is asked.
 
-    threshold: float = 0.05
-    text_threshold: float = 0.0
-    prompt: str = "{phrase}."
+    Boxes scored below `threshold` are not answers; without any box left the answer is "none".
+    `coordinates` is the geometry from the film to the frame of the boxes: OWLv2 pads to a square.
+    """
+
+    threshold: float
+    prompt: str = "{phrase}"
     lower: bool = True
-    picture: GeometryText = ""
+    full_stop: bool = False
+    coordinates: GeometryText = ""
+    most: int = 100
 
 
 class ExternalRules(_Section):

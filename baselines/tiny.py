@@ -19,6 +19,16 @@ WRITERS: Mapping[str, str] = {
     "tiny-siglip": "baselines.tiny_duals:write_siglip",
     "tiny-clip": "baselines.tiny_duals:write_clip",
     "tiny-dino": "baselines.tiny_duals:write_dino",
+    "tiny-gemma": "baselines.tiny_vlms:write_gemma",
+    "tiny-qwen2.5-vl": "baselines.tiny_vlms:write_qwen25",
+    "tiny-qwen3-vl": "baselines.tiny_vlms:write_qwen3",
+    "tiny-internvl": "baselines.tiny_layouts:write_internvl",
+    "tiny-llava-onevision": "baselines.tiny_layouts:write_llava_onevision",
+    "tiny-paligemma": "baselines.tiny_layouts:write_paligemma",
+    "tiny-florence": "baselines.tiny_layouts:write_florence",
+    "tiny-grounding-dino": "baselines.tiny_detectors:write_grounding_dino",
+    "tiny-owlv2": "baselines.tiny_detectors:write_owlv2",
+    "tiny-external": "baselines.tiny_external:write_external",
 }
 
 

@@ -4,11 +4,17 @@ One token per byte or character, no merges; special tokens as each model has the
 """
 
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tokenizers.pre_tokenizers import ByteLevel
-from transformers import BertTokenizer, CLIPTokenizer, GemmaTokenizer, Qwen2Tokenizer
+from transformers import (
+    BartTokenizer,
+    BertTokenizer,
+    CLIPTokenizer,
+    GemmaTokenizer,
+    Qwen2Tokenizer,
+)
 from transformers.models.siglip2 import Siglip2Tokenizer
 
 
@@ -16,12 +22,12 @@ def _numbered(tokens: Sequence[str]) -> dict[str, int]:
     return {token: number for number, token in enumerate(dict.fromkeys(tokens))}
 
 
-def clip_tokenizer() -> Any:
-    """CLIP's, 77 tokens."""
+def clip_tokenizer(length: int = 77) -> Any:
+    """CLIP's; OWLv2 reads 16 tokens."""
     letters = sorted(ByteLevel.alphabet())
     ends = [f"{letter}</w>" for letter in letters]
     vocabulary = _numbered([*letters, *ends, "<|startoftext|>", "<|endoftext|>"])
-    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77)
+    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=length)
 
 
 def _gemma_vocabulary() -> dict[str, int]:
@@ -41,19 +47,28 @@ def siglip_tokenizer() -> Any:
     )
 
 
-def gemma_tokenizer(specials: Sequence[str] = ()) -> Any:
-    """Gemma's, with further special tokens."""
-    tokenizer = GemmaTokenizer(vocab=_gemma_vocabulary(), merges=[], add_bos_token=True)
+def gemma_tokenizer(specials: Sequence[str] = (), named: Mapping[str, str] | None = None) -> Any:
+    """Gemma's, with further special tokens; `named` ones become attributes, e.g. boi_token."""
+    tokenizer = GemmaTokenizer(
+        vocab=_gemma_vocabulary(), merges=[], add_bos_token=True, extra_special_tokens=named
+    )
     tokenizer.add_special_tokens({"additional_special_tokens": list(specials)})
     return tokenizer
 
 
-def qwen_tokenizer(specials: Sequence[str] = ()) -> Any:
-    """Qwen2's byte-level one, with further special tokens."""
-    letters = sorted(ByteLevel.alphabet())
-    tokenizer = Qwen2Tokenizer(vocab=_numbered([*letters, "<|endoftext|>"]), merges=[])
+def qwen_tokenizer(specials: Sequence[str] = (), named: Mapping[str, str] | None = None) -> Any:
+    """Qwen2's byte-level one, with further special tokens; `named` ones become attributes."""
+    vocabulary = _numbered([*sorted(ByteLevel.alphabet()), "<|endoftext|>"])
+    tokenizer = Qwen2Tokenizer(vocab=vocabulary, merges=[], extra_special_tokens=named)
     tokenizer.add_special_tokens({"additional_special_tokens": list(specials)})
     return tokenizer
+
+
+def bart_tokenizer(named: Mapping[str, str]) -> Any:
+    """BART's byte-level one, as Florence-2 uses it."""
+    specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    vocabulary = _numbered([*specials, *sorted(ByteLevel.alphabet())])
+    return BartTokenizer(vocab=vocabulary, merges=[], extra_special_tokens=dict(named))
 
 
 def bert_tokenizer(length: int = 512) -> Any:

@@ -1,11 +1,13 @@
 """Where a card's weights lie on this machine; nothing is ever downloaded unless `fetch` is called.
 
 Looked for, in order: the folder that was named (or the card's own), `$BENCH_WEIGHTS/NAME`, and the
-Hugging Face cache.
+Hugging Face cache. An external model has a worker or stored answers instead.
 """
 
 import hashlib
 import os
+import re
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from harness.errors import BenchError, WeightsAbsent
 from harness.file_hash import file_sha256, file_sha256s
 
 # What stands for weights where a model answers from outside: see `baselines.external`.
-ANSWER_FILES = ("predictions.jsonl", "embeddings.npz", "worker.txt")
+ANSWER_FILES = ("predictions.jsonl", "embeddings.npz")
 
 _WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.npz")
 
@@ -45,6 +47,9 @@ def locate(card: Card, path: str = "") -> Weights:
     """
     if path and not Path(path).is_dir():
         raise BenchError(f"{card.name}: {path} is no folder. Expected the folder of its weights.")
+    command = worker_command(card)
+    if command:
+        return Weights(Path(path or "."), _command_identity(command))
     candidates = [Path(path)] if path else [_own_folder(card), _snapshot(card)]
     folder = next((found for found in candidates if found and _complete(card, found)), None)
     if folder is None:
@@ -55,6 +60,29 @@ def locate(card: Card, path: str = "") -> Weights:
         raise WeightsAbsent(_absence(card))
     _verify(card, folder)
     return Weights(folder, _identity(card, folder), known)
+
+
+def worker_command(card: Card) -> list[str]:
+    """The command of an external model's worker, from `$BENCH_WORKER_NAME`; empty without one.
+
+    It is never read from a card or a model's folder: naming a program to run is the user's.
+    """
+    if card.external is None:
+        return []
+    return shlex.split(os.environ.get(f"BENCH_WORKER_{_variable(card)}", ""))
+
+
+def _variable(card: Card) -> str:
+    return re.sub(r"[^A-Z0-9]", "_", card.name.upper())
+
+
+def _command_identity(command: list[str]) -> str:
+    """A hash of the command and of every file it names: another worker is another model."""
+    digest = hashlib.sha256()
+    for word in command:
+        content = file_sha256(word) if Path(word).is_file() else ""
+        digest.update(f"{word} {content}\n".encode())
+    return f"worker:{digest.hexdigest()}"
 
 
 def _other(repository: str, folder: Path) -> Path | None:
@@ -122,9 +150,9 @@ def _absence(card: Card) -> str:
     licence = f"Licence: {card.licence}." + (f" {card.gate}" if card.gate else "")
     if card.external is not None:
         return (
-            f"{card.name}: answers from outside: {', '.join(ANSWER_FILES)}: none on this machine. "
-            f"{licence} {card.external.setup} Then: export BENCH_WEIGHTS=FOLDER; expected in "
-            f"FOLDER/{card.name}"
+            f"{card.name}: no worker and no stored answers on this machine. {licence} "
+            f"{card.external.setup} Then: export BENCH_WORKER_{_variable(card)}='PYTHON FILE', or "
+            f"put {' or '.join(ANSWER_FILES)} in FOLDER/{card.name} and export BENCH_WEIGHTS=FOLDER"
         )
     if source.hub:
         repositories = " and ".join((source.hub, *source.also))

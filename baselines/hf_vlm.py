@@ -1,0 +1,167 @@
+"""Family `hf_vlm`: generative models that write boxes as text.
+
+MedGemma, Qwen2.5-VL and Qwen3-VL, CheXOne, RadVLM, InternVL3, PaliGemma 2, Florence-2, Kosmos-2.
+The library's own processor makes pixels and tokens; the card says what is done to a film before
+it, how the model is asked, and in which frame its numbers are meant.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import PIL.Image
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from baselines.card_schema import Card, VlmRules
+from baselines.cards import model_card
+from baselines.codecs import encode, parse
+from baselines.offline import go_offline
+from baselines.vlm_inputs import Turn, batch_inputs
+from baselines.weights import Weights
+from harness.errors import BenchError
+from harness.geometry import Frame, read_geometry
+from harness.images import Image
+from harness.models import Demonstration, Grounding, ModelCard, Query
+
+
+@dataclass(frozen=True)
+class Vlm:
+    """A `GroundingModel` that is asked one image and one phrase at a time."""
+
+    card: ModelCard
+    rules: VlmRules
+    model: Any
+    processor: Any
+    device: str
+
+    def ground(self, queries: Sequence[Query]) -> list[Grounding]:
+        """One answer per query, generated greedily in one batch."""
+        return self.answer(queries, [()] * len(queries))
+
+    def answer(
+        self, queries: Sequence[Query], demonstrations: Sequence[Sequence[Demonstration]]
+    ) -> list[Grounding]:
+        """As `ground`, each query after its demonstrations (see `InContextVlm`)."""
+        turns = [self._turns(q, shown) for q, shown in zip(queries, demonstrations, strict=True)]
+        answers = self._generate(turns)
+        return [
+            self._read(query, *answer, shown)
+            for query, answer, shown in zip(queries, answers, demonstrations, strict=True)
+        ]
+
+    def _turns(self, query: Query, demonstrations: Sequence[Demonstration]) -> list[Turn]:
+        """Solved examples first, each in its own image's frame, then the question."""
+        turns = [
+            Turn(self._picture(d.image), self._prompt(d.phrase), self._solution(d))
+            for d in demonstrations
+        ]
+        return [*turns, Turn(self._picture(query.image), self._prompt(query.phrase))]
+
+    def _solution(self, shown: Demonstration) -> str:
+        return encode(self.rules.codec, shown.boxes, shown.phrase, self._frame(shown.image))
+
+    def _prompt(self, phrase: str) -> str:
+        spoken = phrase.lower() if self.rules.lower and not phrase.isupper() else phrase
+        return self.rules.prompt.replace("{phrase}", spoken)
+
+    def _picture(self, image: Image) -> PIL.Image.Image:
+        geometry = read_geometry(self.rules.picture)
+        picture = image.picture(geometry.target)
+        pixels = geometry.frame(picture.width, picture.height).pixels(picture)
+        return PIL.Image.fromarray(pixels).convert("RGB")
+
+    def _frame(self, image: Image) -> Frame:
+        return read_geometry(self.rules.coordinates).frame(*image.size())
+
+    @torch.inference_mode()
+    def _generate(self, turns: Sequence[Sequence[Turn]]) -> list[tuple[str, bool]]:
+        """The text of each answer, special tokens kept, and whether it came to its own end."""
+        inputs = batch_inputs(self.processor, self.rules, turns).to(self.device)
+        inputs = inputs.to(next(self.model.parameters()).dtype)  # pixels only; ids stay whole
+        limit = self.rules.max_new_tokens
+        ids = self.model.generate(**inputs, max_new_tokens=limit, do_sample=False)
+        if not self.model.config.is_encoder_decoder:
+            ids = ids[:, inputs["input_ids"].shape[1] :]
+        return [self._decoded(row.tolist()) for row in ids]
+
+    def _decoded(self, ids: list[int]) -> tuple[str, bool]:
+        config = self.model.generation_config
+        ends = config.eos_token_id
+        ends = set(ends) if isinstance(ends, list | tuple) else {ends}
+        tokenizer = self.processor.tokenizer
+        begins = {config.decoder_start_token_id, config.bos_token_id}
+        while ids and ids[0] in begins:
+            ids = ids[1:]
+        stop = next((place for place, token in enumerate(ids) if token in ends), None)
+        kept = ids if stop is None else ids[:stop]
+        return tokenizer.decode(kept, skip_special_tokens=False), stop is not None
+
+    def _read(
+        self, query: Query, text: str, complete: bool, shown: Sequence[Demonstration]
+    ) -> Grounding:
+        frame = self._frame(query.image)
+        parsed = parse(self.rules.codec, text, frame, phrase=query.phrase, complete=complete)
+        return Grounding(
+            boxes=parsed.boxes,
+            raw=text,
+            status=parsed.status,
+            demonstrations=tuple(d.image.image_id for d in shown),
+        )
+
+
+@dataclass(frozen=True)
+class InContextVlm:
+    """An `InContextGrounder`: a model that takes several images in one conversation."""
+
+    card: ModelCard
+    vlm: Vlm
+
+    def ground(self, queries: Sequence[Query]) -> list[Grounding]:
+        """One answer per query, without examples."""
+        return self.vlm.ground(queries)
+
+    def ground_with(
+        self, queries: Sequence[Query], demonstrations: Sequence[Sequence[Demonstration]]
+    ) -> list[Grounding]:
+        """One answer per query after its demonstrations, most similar last."""
+        return self.vlm.answer(queries, demonstrations)
+
+
+def load(card: Card, weights: Weights, device: str = "cpu") -> Vlm | InContextVlm:
+    """The generative model of a card; one that takes several images can be shown examples.
+
+    Raises:
+        BenchError: the folder does not hold what the card says.
+    """
+    go_offline()
+    rules = card.vlm
+    if rules is None:
+        raise ValueError(f"{card.name}: hf_vlm without vlm rules")
+    model = _model(card, weights, device)
+    processor = AutoProcessor.from_pretrained(
+        weights.folder, local_files_only=True, trust_remote_code=card.runtime.remote_code
+    )
+    processor.tokenizer.padding_side = "left"  # generation goes on from the last position
+    vlm = Vlm(model_card(card, weights), rules, model, processor, device)
+    return InContextVlm(vlm.card, vlm) if rules.multi_image else vlm
+
+
+def _model(card: Card, weights: Weights, device: str) -> Any:
+    on_gpu = device.startswith("cuda")
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(
+            weights.folder,
+            dtype=getattr(torch, card.runtime.dtype) if on_gpu else torch.float32,
+            attn_implementation=card.runtime.attention,
+            local_files_only=True,
+            trust_remote_code=card.runtime.remote_code,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise BenchError(
+            f"{card.name}: {weights.folder.name} is no model that transformers can load: {error}"
+        ) from error
+    # Checkpoints ship sampling settings; greedy decoding warns of each that is set.
+    for setting in ("temperature", "top_p", "top_k", "min_p", "typical_p"):
+        setattr(model.generation_config, setting, None)
+    return model.eval().to(device)
