@@ -51,14 +51,14 @@ def training_set(
 def _phantom(data: Data, split: str, *, limit: int | None, report: Report | None) -> TrainingSet:
     from harness.phantom.cache import ensure_phantom
 
-    lesion = data.dataset == "mimic-cxr" and data.boxes == "lesion"
-    twin = {"mimic-cxr": "lesion" if lesion else "cxr-qba"}.get(data.dataset, data.dataset)
     progress = None
     if report is not None:
         progress = lambda done, total: report("rendering phantoms", done, total)  # noqa: E731
-    found = dict(
-        ensure_phantom(twin, split, cache_root() / "phantom", limit=limit, progress=progress)
-    )
+    cache = cache_root() / "phantom"
+    found = dict(ensure_phantom(data.dataset, split, cache, limit=limit, progress=progress))
+    lesion = data.dataset == "mimic-cxr" and data.boxes == "lesion"
+    if lesion:
+        found["cxr-qba"] = found["cxr-qba-lesion"]
     truth = found.pop("truth", None)
     return load_training(
         data.dataset,
