@@ -41,9 +41,8 @@ class Interval:
 def raw_words(seed: int, stream: str, block: int, count: int) -> np.ndarray:
     """`count` random uint32 of one counter block, (count,)."""
     generator = np.random.Philox(key=[seed, STREAMS[stream]], counter=[0, block, 0, 0])
-    words = generator.random_raw((count + 1) // 2)
-    halves = np.stack([words & 0xFFFFFFFF, words >> 32], axis=1)
-    return halves.reshape(-1)[:count].astype(np.uint32)
+    words = generator.random_raw((count + 1) // 2).astype("<u8", copy=False)
+    return words.view("<u4")[:count]  # the low half first
 
 
 def patient_draws(patients: int, draws: int, seed: int) -> Iterator[Int[np.ndarray, "block p"]]:
@@ -51,13 +50,14 @@ def patient_draws(patients: int, draws: int, seed: int) -> Iterator[Int[np.ndarr
 
     Each draw takes as many patients as there are, with replacement.
     """
+    place = np.repeat(np.arange(BLOCK) * patients, patients)
     for block in range(math.ceil(draws / BLOCK)):
-        words = raw_words(seed, "bootstrap", block, BLOCK * patients).astype(np.uint64)
+        drawn = raw_words(seed, "bootstrap", block, BLOCK * patients).astype(np.uint64)
         # Multiply-shift: a bias of at most patients / 2**32, and no generator-specific rejection.
-        drawn = (words * np.uint64(patients) >> np.uint64(32)).astype(np.int64)
-        drawn += np.repeat(np.arange(BLOCK) * patients, patients)
-        counts = np.bincount(drawn, minlength=BLOCK * patients).reshape(BLOCK, patients)
-        yield counts[: draws - block * BLOCK].astype(np.float64)
+        drawn *= np.uint64(patients)
+        drawn >>= np.uint64(32)
+        counts = np.bincount(drawn.view(np.int64) + place, minlength=BLOCK * patients)
+        yield counts.reshape(BLOCK, patients)[: draws - block * BLOCK].astype(np.float64)
 
 
 def on_grid(sums: np.ndarray, weight: float) -> np.ndarray:
@@ -82,7 +82,7 @@ def _general_draws(
     metric: Metric, rows: np.ndarray, patients: np.ndarray, counts: np.ndarray
 ) -> np.ndarray:
     keep = scored(rows)
-    return metric.reduce(rows[keep], counts[:, patients[keep]])
+    return metric.reduce(rows[keep], np.take(counts, patients[keep], axis=1))
 
 
 def draw_values(

@@ -6,9 +6,7 @@ import numpy as np
 
 from harness.metrics import rodeo
 from harness.metrics.grounding import STATUS, GroundingOutcomes
-from harness.metrics.matching import greedy_matched, optimal_matched
 from harness.metrics.metric import FromSums, Metric, macro_mean, mean
-from harness.metrics.overlap import iou_matrix, union_iou
 
 ACC_AT = (0.1, 0.3, 0.5, 0.7)
 BOXES = "boxes"
@@ -17,9 +15,9 @@ Contribute = Callable[[GroundingOutcomes], np.ndarray]
 
 
 def _where(rows: np.ndarray, population: np.ndarray) -> np.ndarray:
-    rows = np.asarray(rows, np.float64)
-    rows = rows if rows.ndim == 2 else rows[:, None]
-    return np.where(population[:, None], rows, np.nan)
+    rows = np.array(rows if rows.ndim == 2 else rows[:, None], np.float64)
+    rows[~population] = np.nan
+    return rows
 
 
 def boxed_population(outcomes: GroundingOutcomes) -> np.ndarray:
@@ -29,47 +27,21 @@ def boxed_population(outcomes: GroundingOutcomes) -> np.ndarray:
 
 def union_iou_rows(outcomes: GroundingOutcomes) -> np.ndarray:
     """IoU of painted unions per boxed phrase, (n, 1)."""
-    values = union_iou(outcomes.predicted, outcomes.truth)
-    return _where(values, boxed_population(outcomes))
+    return _where(outcomes.box_numbers.union_iou, boxed_population(outcomes))
 
 
 def _acc_rows(threshold: float) -> Contribute:
     def rows(outcomes: GroundingOutcomes) -> np.ndarray:
-        iou = union_iou_rows(outcomes)
-        return np.where(np.isnan(iou), np.nan, iou >= threshold)
+        reached = outcomes.box_numbers.union_iou >= threshold
+        return _where(reached, boxed_population(outcomes))
 
     return rows
 
 
-def _best_boxes(outcomes: GroundingOutcomes) -> np.ndarray:
-    predicted = outcomes.predicted
-    if outcomes.scores is None:
-        return predicted.start[:-1]
-    phrase = np.repeat(np.arange(len(predicted)), predicted.counts)
-    order = np.lexsort((-outcomes.scores, phrase))  # stable: the first of equal scores
-    padded = np.append(order, 0)
-    return np.asarray(padded[predicted.start[:-1]])
-
-
-def best_box_iou(outcomes: GroundingOutcomes) -> np.ndarray:
-    """IoU of the box of highest score (else the first) with the only true box, (n, 1).
-
-    Phrases with no or several true boxes are left out.
-    """
-    predicted, truth = outcomes.predicted, outcomes.truth
-    values = np.zeros(len(outcomes))
-    single = np.flatnonzero(truth.counts == 1)
-    answered = single[predicted.counts[single] > 0]
-    chosen = _best_boxes(outcomes)[answered]
-    boxes, true = predicted.boxes[chosen], truth.boxes[truth.start[answered]]
-    values[answered] = iou_matrix(boxes[:, None], true[:, None])[:, 0, 0]
-    return _where(values, (truth.counts == 1) & outcomes.has_boxes)
-
-
 def _single_rows(threshold: float) -> Contribute:
     def rows(outcomes: GroundingOutcomes) -> np.ndarray:
-        iou = best_box_iou(outcomes)
-        return np.where(np.isnan(iou), np.nan, iou >= threshold)
+        reached = outcomes.box_numbers.best_box_iou >= threshold
+        return _where(reached, (outcomes.truth.counts == 1) & outcomes.has_boxes)
 
     return rows
 
@@ -83,8 +55,8 @@ def _count_rows(outcomes: GroundingOutcomes, matched: np.ndarray) -> np.ndarray:
 
 def f1_rows(outcomes: GroundingOutcomes) -> np.ndarray:
     """(matched, predicted, true) boxes of every phrase answered in boxes, (n, 3)."""
-    matched = greedy_matched(outcomes.predicted, outcomes.truth)
-    return _where(_count_rows(outcomes, matched), outcomes.has_boxes)
+    counts = _count_rows(outcomes, outcomes.box_numbers.greedy)
+    return _where(counts, outcomes.has_boxes)
 
 
 def _boxed_f1_rows(outcomes: GroundingOutcomes) -> np.ndarray:
@@ -96,15 +68,14 @@ micro_f1 = FromSums(lambda sums, _: 2 * sums[:, 0] / (sums[:, 1] + sums[:, 2]))
 
 def set_f1_rows(outcomes: GroundingOutcomes) -> np.ndarray:
     """F1 of each boxed phrase under its best one-to-one matching at IoU >= 0.5, (n, 1)."""
-    matched = optimal_matched(outcomes.predicted, outcomes.truth)
+    matched = outcomes.box_numbers.optimal
     boxes = outcomes.predicted.counts + outcomes.truth.counts
     return _where(2 * matched / np.maximum(boxes, 1), boxed_population(outcomes))
 
 
 def rodeo_all_rows(outcomes: GroundingOutcomes) -> np.ndarray:
-    """`rodeo.rodeo_rows` of every phrase answered in boxes, (n, 4)."""
-    rows = rodeo.rodeo_rows(outcomes.predicted, outcomes.truth, outcomes.malformed)
-    return _where(rows, outcomes.has_boxes)
+    """RoDeO's rows (see `rodeo.rodeo_rows`) of every phrase answered in boxes, (n, 4)."""
+    return _where(outcomes.box_numbers.rodeo, outcomes.has_boxes)
 
 
 def _rodeo_boxed_rows(outcomes: GroundingOutcomes) -> np.ndarray:
@@ -142,7 +113,8 @@ def per_finding(contribute: Contribute) -> Contribute:
         line = np.arange(len(values))
         spread[line, outcomes.phrases.finding] = np.nan_to_num(values)
         spread[line, outcomes.phrases.finding + len(outcomes.phrases.findings)] = 1
-        return _where(spread, ~np.isnan(values))
+        spread[np.isnan(values)] = np.nan
+        return spread
 
     return rows
 
@@ -171,7 +143,8 @@ def _f1_per_finding(outcomes: GroundingOutcomes) -> np.ndarray:
     counts = _boxed_f1_rows(outcomes)
     spread = np.zeros((len(counts), 3, findings))
     spread[np.arange(len(counts)), :, outcomes.phrases.finding] = np.nan_to_num(counts)
-    return _where(spread.reshape(len(counts), -1), ~np.isnan(counts[:, 0]))
+    spread[np.isnan(counts[:, 0])] = np.nan
+    return spread.reshape(len(counts), -1)
 
 
 MIOU = Metric(

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from harness.metrics.box_numbers import BoxNumbers, box_numbers
 from harness.metrics.coco import detection_rows
 from harness.metrics.pixels import NAMES, map_numbers
 from harness.metrics.ragged import Ragged, ragged
@@ -65,6 +66,11 @@ class GroundingOutcomes:
     def malformed(self) -> np.ndarray:
         """Which answers could not be read, (n,) bool."""
         return np.asarray(self.status == STATUS.index("malformed"))
+
+    @cached_property
+    def box_numbers(self) -> BoxNumbers:
+        """Overlap, matches and RoDeO's sums per phrase, computed once for all box metrics."""
+        return box_numbers(self.predicted, self.truth, self.malformed, self.scores)
 
     @cached_property
     def map_numbers(self) -> Float[np.ndarray, "n 10"]:

@@ -12,7 +12,8 @@ from harness.metrics.ragged import Ragged
 MAX_ENUMERATED = 120  # assignments tried all at once; larger ones go to scipy one by one
 
 
-def _greedy(overlap: Float[np.ndarray, "g p t"], threshold: float) -> np.ndarray:
+def greedy(overlap: Float[np.ndarray, "g p t"], threshold: float) -> Int[np.ndarray, " g"]:
+    """True boxes answered in each table of IoU; see `greedy_matched`."""
     free = overlap.copy()
     matched = np.zeros(len(free), np.int64)
     rows = np.arange(len(free))
@@ -33,7 +34,7 @@ def greedy_matched(
     """
     matched = np.zeros(len(truth), np.int64)
     for shape in shape_classes(predicted, truth):
-        matched[shape.index] = _greedy(iou_matrix(shape.predicted, shape.truth), threshold)
+        matched[shape.index] = greedy(iou_matrix(shape.predicted, shape.truth), threshold)
     return matched
 
 
@@ -66,14 +67,20 @@ def best_assignment(
     return (columns, lines) if flipped else (lines, columns)
 
 
+def optimal(overlap: Float[np.ndarray, "g p t"], threshold: float) -> Int[np.ndarray, " g"]:
+    """The largest number of one-to-one pairs in each table of IoU; see `optimal_matched`."""
+    close = (overlap >= threshold).astype(np.float64)
+    if 1 in close.shape[1:]:
+        return np.asarray(close.max(axis=(1, 2)), np.int64)
+    p, t = best_assignment(close)
+    return np.asarray(close[np.arange(len(close))[:, None], p, t].sum(axis=1), np.int64)
+
+
 def optimal_matched(
     predicted: Ragged, truth: Ragged, threshold: float = 0.5
 ) -> Int[np.ndarray, " n"]:
     """The largest number of one-to-one pairs at IoU >= threshold, per phrase."""
     matched = np.zeros(len(truth), np.int64)
     for shape in shape_classes(predicted, truth):
-        close = (iou_matrix(shape.predicted, shape.truth) >= threshold).astype(np.float64)
-        p, t = best_assignment(close)
-        group = np.arange(len(close))[:, None]
-        matched[shape.index] = close[group, p, t].sum(axis=1).astype(np.int64)
+        matched[shape.index] = optimal(iou_matrix(shape.predicted, shape.truth), threshold)
     return matched

@@ -82,12 +82,14 @@ macro_mean = FromSums(_macro)
 def weighted_median(rows: Rows, weights: Weights) -> Values:
     """The median of the first column if each row is repeated as often as its weight says.
 
+    Weights are whole numbers.
+
     >>> weighted_median(np.array([[1.0], [2.0], [10.0]]), np.array([[1.0, 1, 1], [1, 0, 1]]))
     array([2. , 5.5])
     """
     order = np.argsort(rows[:, 0], kind="stable")
     values = rows[order, 0]
-    cumulative = np.cumsum(weights[:, order], axis=1)
+    cumulative = np.cumsum(np.take(weights, order, axis=1), axis=1, dtype=np.int32)
     if not len(values):
         return np.full(len(weights), np.nan)
     half = cumulative[:, -1:] / 2

@@ -22,11 +22,17 @@ class ShapeClass:
 
 def shape_classes(predicted: Ragged, truth: Ragged) -> Iterator[ShapeClass]:
     """The phrases that have a box on both sides, grouped by their numbers of boxes."""
-    pairs = np.stack([predicted.counts, truth.counts], axis=1)
-    both = np.flatnonzero((pairs > 0).all(axis=1))
-    shapes, member = np.unique(pairs[both], axis=0, return_inverse=True)
-    for number, (p, t) in enumerate(shapes.tolist()):
-        whole = both[member.reshape(-1) == number]
+    if not len(truth):
+        return
+    many = int(truth.counts.max(initial=0)) + 1
+    key = np.where(truth.counts > 0, predicted.counts * many + truth.counts, 0)
+    key[predicted.counts == 0] = 0
+    order = np.argsort(key.astype(np.min_scalar_type(int(key.max(initial=0)))), kind="stable")
+    shapes, begins = np.unique(key[order], return_index=True)
+    ends = np.append(begins[1:], len(key))
+    for shape, first, last in zip(shapes.tolist(), begins.tolist(), ends.tolist(), strict=True):
+        p, t = divmod(shape, many)
+        whole = order[first:last] if shape else order[:0]
         for begin in range(0, len(whole), CHUNK):
             index = whole[begin : begin + CHUNK]
             yield ShapeClass(
@@ -78,7 +84,12 @@ def _covered(boxes: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
     return np.asarray((across[:, :, :, None] & down[:, :, None, :]).any(axis=1))
 
 
-def _painted_iou(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def painted_iou(
+    predicted: Float[np.ndarray, "g p 4"], truth: Float[np.ndarray, "g t 4"]
+) -> Float[np.ndarray, " g"]:
+    """IoU of the painted areas of phrases of one shape; see `union_iou`."""
+    if predicted.shape[1] == truth.shape[1] == 1:
+        return iou_matrix(predicted, truth)[:, 0, 0]
     both = np.concatenate([predicted, truth], axis=1)
     xs = np.sort(both[:, :, [0, 2]].reshape(len(both), -1), axis=1)
     ys = np.sort(both[:, :, [1, 3]].reshape(len(both), -1), axis=1)
@@ -97,8 +108,5 @@ def union_iou(predicted: Ragged, truth: Ragged) -> Float[np.ndarray, " n"]:
     """
     values = np.zeros(len(truth))
     for shape in shape_classes(predicted, truth):
-        if shape.predicted.shape[1] == shape.truth.shape[1] == 1:
-            values[shape.index] = iou_matrix(shape.predicted, shape.truth)[:, 0, 0]
-        else:
-            values[shape.index] = _painted_iou(shape.predicted, shape.truth)
+        values[shape.index] = painted_iou(shape.predicted, shape.truth)
     return values

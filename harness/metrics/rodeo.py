@@ -7,7 +7,7 @@ apart. Never read alone: a fixed central box scores 0.66 on synthetic boxes.
 """
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from harness.metrics.matching import best_assignment
 from harness.metrics.metric import FromSums
@@ -15,10 +15,17 @@ from harness.metrics.overlap import area, giou_matrix, shape_classes
 from harness.metrics.ragged import Ragged
 
 
-def _matched_pairs(shape_predicted: np.ndarray, shape_truth: np.ndarray) -> tuple[np.ndarray, ...]:
-    p, t = best_assignment(giou_matrix(shape_predicted, shape_truth))
-    group = np.arange(len(shape_predicted))[:, None]
-    return shape_predicted[group, p], shape_truth[group, t]
+def matched_scores(
+    predicted: Float[np.ndarray, "g p 4"], truth: Float[np.ndarray, "g t 4"]
+) -> Float[np.ndarray, "g 3"]:
+    """Localization and shape summed over the matched pairs of each unit, and their number."""
+    if predicted.shape[1] > 1 or truth.shape[1] > 1:
+        p, t = best_assignment(giou_matrix(predicted, truth))
+        group = np.arange(len(predicted))[:, None]
+        predicted, truth = predicted[group, p], truth[group, t]
+    near, alike = localization_scores(predicted, truth), shape_scores(predicted, truth)
+    pairs = np.full(len(predicted), predicted.shape[1])
+    return np.stack([near.sum(axis=1), alike.sum(axis=1), pairs], axis=1)
 
 
 def localization_scores(
@@ -43,19 +50,26 @@ def shape_scores(
     return np.asarray(inter / (area(predicted) + area(truth) - inter))
 
 
-def rodeo_rows(predicted: Ragged, truth: Ragged, malformed: np.ndarray) -> Float[np.ndarray, "n 4"]:
-    """Per unit: localization and shape summed over pairs, matched pairs, pairs and left-overs.
+def unit_rows(
+    predicted: Ragged, truth: Ragged, malformed: Bool[np.ndarray, " n"]
+) -> Float[np.ndarray, "n 4"]:
+    """Per unit three zeros and the number of pairs and left-overs.
 
     A malformed answer without truth counts as one box too many, so that it is wrong.
     """
     rows = np.zeros((len(truth), 4))
     rows[:, 3] = np.maximum(predicted.counts, truth.counts)
     rows[malformed, 3] = np.maximum(rows[malformed, 3], 1)
+    return rows
+
+
+def rodeo_rows(
+    predicted: Ragged, truth: Ragged, malformed: Bool[np.ndarray, " n"]
+) -> Float[np.ndarray, "n 4"]:
+    """Per unit: localization and shape summed over pairs, matched pairs, pairs and left-overs."""
+    rows = unit_rows(predicted, truth, malformed)
     for shape in shape_classes(predicted, truth):
-        p, t = _matched_pairs(shape.predicted, shape.truth)
-        rows[shape.index, 0] = localization_scores(p, t).sum(axis=1)
-        rows[shape.index, 1] = shape_scores(p, t).sum(axis=1)
-        rows[shape.index, 2] = p.shape[1]
+        rows[shape.index, :3] = matched_scores(shape.predicted, shape.truth)
     return rows
 
 

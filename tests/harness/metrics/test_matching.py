@@ -53,7 +53,7 @@ def naive_greedy(iou):
 def test_greedy_equals_a_naive_loop(seed, p, t):
     overlap = np.random.default_rng(seed).integers(0, 11, (p, t)) / 10
     distinct = overlap + np.arange(p)[:, None] * 1e-6  # no equal overlaps: the choice is defined
-    assert matching._greedy(distinct[None], 0.5)[0] == naive_greedy(distinct)
+    assert matching.greedy(distinct[None], 0.5)[0] == naive_greedy(distinct)
 
 
 @given(seed=st.integers(0, 10_000), p=st.integers(1, 6), t=st.integers(1, 6))
