@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.box_tables import BoxTable, build_box_table, read_box_table
 from harness.cache_root import cache_root
 from harness.datasets.table import DatasetSpec, dataset_spec, load_dataset
-from harness.errors import BenchError
+from harness.errors import BenchError, NothingToAsk
 from harness.readable import keep_readable
 from harness.samples import Dataset, PhraseBoxes
 from harness.suite_schema import Evaluation
@@ -40,7 +40,8 @@ class DataAccess:
         """The evaluation's dataset without its unreadable images.
 
         Trees that are all unset mean the phantom twin, rendered into the cache on first use; some
-        set and one missing, or no twin to stand in, mean a skip that says what is missing.
+        set and one missing, no twin to stand in, or a folder that holds nothing for the task (a
+        manifest without phrases) mean a skip that says what is missing.
         """
         spec = dataset_spec(evaluation.dataset)
         roots: Mapping[str, Path] = self.roots
@@ -50,16 +51,19 @@ class DataAccess:
             roots, truth = self._render(spec, evaluation)
         elif reason := spec.missing(roots):
             return Loaded(None, reason)
-        dataset = load_dataset(
-            evaluation.dataset,
-            task=_task_of_data(evaluation.task),
-            split=evaluation.split,
-            cohort=evaluation.cohort or None,
-            roots=roots,
-            limit=self.limit,
-            phantom=phantom,
-            truth=truth,
-        )
+        try:
+            dataset = load_dataset(
+                evaluation.dataset,
+                task=_task_of_data(evaluation.task),
+                split=evaluation.split,
+                cohort=evaluation.cohort or None,
+                roots=roots,
+                limit=self.limit,
+                phantom=phantom,
+                truth=truth,
+            )
+        except NothingToAsk as reason:
+            return Loaded(None, str(reason))
         return Loaded(keep_readable(dataset, self._counter("reading images")), roots=roots)
 
     def _render(

@@ -18,6 +18,10 @@ class WeightsAbsent(BenchError):
     """
 
 
+class NothingToAsk(BenchError):
+    """Sound data that hold nothing for this task: the evaluation is skipped, the others go on."""
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> BenchError:
     """The error for a name that is not in a table, with the nearest known name.
 

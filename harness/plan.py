@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.datasets.table import check_request
 from harness.errors import BenchError, unknown
 from harness.identity import key_of
 from harness.models import ModelCard
@@ -11,6 +12,7 @@ from harness.registry import Handle, find_model
 from harness.samples import Dataset
 from harness.suite_schema import Evaluation, ModelReference, Suite
 from harness.tasks import find_task
+from harness.tasks.task import Task
 
 POLICIES = ("official", "chunk-mean")
 _SEEDED = {"shuffled"}  # models whose answers depend on the suite's seed
@@ -130,6 +132,7 @@ def _seeded(handle: Handle, seed: int) -> Handle:
 
 def _checked_options(evaluation: Evaluation) -> tuple[dict[str, Any], list[str]]:
     task = find_task(evaluation.task)
+    check_request(evaluation.dataset, evaluation.split, evaluation.cohort)
     given = dict(evaluation.options)
     named = given.pop("text_policy", "official")
     policies = [named] if isinstance(named, str) else list(named)
@@ -139,7 +142,21 @@ def _checked_options(evaluation: Evaluation) -> tuple[dict[str, Any], list[str]]
     for option in given:
         if option not in task.defaults:
             raise unknown(f"option of task {task.name}", option, [*task.defaults, "text_policy"])
+        _check_value(task, option, given[option])
     for metric in evaluation.metrics:
         if metric not in task.metrics:
             raise unknown(f"metric of task {task.name}", metric, task.metrics)
     return {**task.defaults, **given}, policies
+
+
+def _check_value(task: Task, option: str, value: Any) -> None:
+    default = task.defaults[option]
+    if option in task.choices:
+        for name in [value] if isinstance(value, str) else list(value):
+            if name not in task.choices[option]:
+                raise unknown(f"{option} of task {task.name}", str(name), task.choices[option])
+    elif isinstance(default, int) and (type(value) is not int or value < 0):
+        raise BenchError(
+            f"option {option} of task {task.name}: found {value!r}. Expected a whole number, "
+            f"e.g. {default}."
+        )

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -71,7 +72,8 @@ def _kind(error: BenchError, file: Path) -> str:
         return "missing"
     if file.stat().st_size == 0:
         return "empty file"
-    return str(getattr(error, "reason", "") or "does not decode")
+    reason = str(getattr(error, "reason", "") or "does not decode")
+    return re.sub(r" \(\w+: .*\)$", "", reason)  # what the decoder said of this one file
 
 
 def _stamp(images: Iterable[ImageRef]) -> str:

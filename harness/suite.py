@@ -140,7 +140,7 @@ def pick_models(suite: Suite, names: Sequence[str]) -> Suite:
     if not names:
         return suite
     by_name = {model.name: model for model in suite.models}
-    picked = [by_name.get(name) or model_reference(name) for name in names]
+    picked = [by_name.get(name) or model_reference(name) for name in dict.fromkeys(names)]
     # A picked model that no evaluation lists by name was added by hand: all of them ask it.
     evaluations = [_admit(evaluation, picked, by_name) for evaluation in suite.evaluations]
     return suite.model_copy(update={"models": picked, "evaluations": evaluations})

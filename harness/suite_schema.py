@@ -43,7 +43,7 @@ class Suite(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    suite: str
+    suite: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")  # names the folder below runs/
     title: str = ""
     models: list[ModelReference]
     evaluations: list[Evaluation]

@@ -80,5 +80,7 @@ def _rescore(
     fresh = with_scores(record, scored)
     if metrics:
         kept = [score for score in record.scores if score.metric not in metrics]
-        fresh = fresh.model_copy(update={"scores": [*kept, *fresh.scores]})
+        others = {n: why for n, why in record.not_scored.items() if n not in metrics}
+        update = {"scores": [*kept, *fresh.scores], "not_scored": others | fresh.not_scored}
+        fresh = fresh.model_copy(update=update)
     return cell.write_record(fresh)

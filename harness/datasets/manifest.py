@@ -18,7 +18,7 @@ from harness.datasets.files import Row, Tally, inside, read_json_lines, read_row
 from harness.datasets.findings import is_fixed, view_name
 from harness.datasets.probe import first_choices, lung_choices
 from harness.datasets.table import Request
-from harness.errors import BenchError
+from harness.errors import BenchError, NothingToAsk
 from harness.samples import Dataset, ImageRef, ImageText, Kind, PhraseBoxes, Sample
 from harness.text import TEXT_POLICY, is_comparison, is_negated, normalize, tidy
 
@@ -32,7 +32,8 @@ def load(request: Request) -> Dataset:
     With `limit`, retrieval takes the asked studies first, then distractors.
 
     Raises:
-        BenchError: every bad row of a file at once (the first ten shown), an empty split.
+        BenchError: every bad row of a file at once (the first ten shown), an empty split; its
+            kind NothingToAsk where there is no text, or no phrase, for the task.
     """
     top = request.roots["manifest"]
     rows = read_manifest(top)
@@ -119,8 +120,7 @@ def _raise_all(problems: Sequence[str], file: str = "manifest.csv") -> None:
     if not problems:
         return
     shown = "\n  ".join(problems[:_SHOWN_PROBLEMS])
-    more = len(problems) - _SHOWN_PROBLEMS
-    rest = f"\n  and {more} more" if more > 0 else ""
+    rest = f"\n  and {len(problems) - _SHOWN_PROBLEMS} more" * (len(problems) > _SHOWN_PROBLEMS)
     raise BenchError(f"{file}: {len(problems)} bad row(s):\n  {shown}{rest}")
 
 
@@ -159,9 +159,9 @@ def _pairs(
 ) -> tuple[list[Sample], int]:
     asked = _asked_ids(top, rows)
     if not any(row.get("image_id") in asked for row in chosen):
-        raise BenchError(
-            f"{top}: no image of this split has a text to ask. Fill text_findings in manifest.csv, "
-            "or run grounding only."
+        raise NothingToAsk(
+            f"{top}: no image of this split has a text to ask. Fill text_findings in manifest.csv "
+            "to run retrieval."
         )
     ordered = sorted(chosen, key=lambda row: row.get("image_id") not in asked)
     kept = set(_first_studies(ordered, limit))
@@ -219,8 +219,8 @@ def _phrases(
     names = {row.get("image_id") for row in chosen}
     phrases = [p for p in _read_phrases(top, rows) if p.image.image_id in names]
     if not phrases:
-        raise BenchError(
-            f"{top}: no phrase to locate in this split. Write phrases.jsonl, or run retrieval only."
+        raise NothingToAsk(
+            f"{top}: no phrase to locate in this split. Write phrases.jsonl to run grounding."
         )
     kept = set(list(dict.fromkeys(p.image.image_id for p in phrases))[:limit])
     samples: list[Sample] = [p for p in phrases if p.image.image_id in kept]

@@ -192,6 +192,18 @@ def dataset_spec(name: str) -> DatasetSpec:
     raise unknown("dataset", name, [*DATASETS, *plugins])
 
 
+def check_request(name: str, split: str, cohort: str = "") -> DatasetSpec:
+    """The dataset's entry, if it has that split and cohort; nothing is opened.
+
+    Raises:
+        BenchError: an unknown name, split or cohort, with the nearest known one.
+    """
+    spec = dataset_spec(name)
+    _known("cohort", cohort or spec.cohorts[0], spec.cohorts, name)
+    _known("split", split, spec.splits or (split,), name)
+    return spec
+
+
 def load_dataset(
     name: str,
     *,
@@ -220,11 +232,9 @@ def load_dataset(
     Raises:
         BenchError: an unknown name, task, split or cohort, a missing tree, damaged files.
     """
-    spec = dataset_spec(name)
+    spec = check_request(name, split, cohort or "")
     chosen = cohort or spec.cohorts[0]
     _known("task", task, spec.tasks, name)
-    _known("cohort", chosen, spec.cohorts, name)
-    _known("split", split, spec.splits or (split,), name)
     if reason := spec.missing(roots):
         raise BenchError(reason)
     if limit is not None and limit < 1:

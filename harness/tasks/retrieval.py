@@ -205,4 +205,5 @@ TASK = Task(
     kinds=(KIND, CHANCE),
     metrics=RETRIEVAL_METRICS,
     defaults={"relevance": ["same_study"], "draws": 1000},
+    choices={"relevance": CONVENTIONS},
 )

@@ -87,6 +87,7 @@ class Task:
         kinds: the outcome tables `ask` writes.
         metrics: what can be measured, by name.
         defaults: options of `ask` and `score` and their default values.
+        choices: of an option that is a name or a list of names, the names it may hold.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Task:
     kinds: tuple[str, ...]
     metrics: Mapping[str, Metric]
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class NonFinite(Exception):

@@ -137,6 +137,20 @@ def test_scores_are_recomputed_from_the_store_without_the_model(tmp_path: Path) 
     )
 
 
+def test_scoring_one_metric_keeps_the_others_and_why_some_have_no_number(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(suite(tmp_path, code("boxer")), "--out", str(out)).exit_code == 0
+    before = board(out)
+    assert (before["status"] == "not_scored").any()
+    arguments = ["score", str(out), "--metric", "miou", "--data", f"manifest={EXAMPLE}", "--quiet"]
+    assert CliRunner().invoke(cli, arguments).exit_code == 0
+    order = list(before.columns)
+    pd.testing.assert_frame_equal(
+        board(out).sort_values(order).reset_index(drop=True),
+        before.sort_values(order).reset_index(drop=True),
+    )
+
+
 def test_a_broken_image_leaves_the_pool_for_all_and_is_counted(tmp_path: Path) -> None:
     import shutil
 
@@ -157,7 +171,30 @@ def test_a_broken_image_leaves_the_pool_for_all_and_is_counted(tmp_path: Path) -
     for record in Store(tmp_path / "o").records():
         if record.status == "ok":
             assert sum(record.dataset.excluded.values()) == 1
-            assert any("unreadable" in reason for reason in record.dataset.excluded)
+            (reason,) = record.dataset.excluded
+            assert reason == "image unreadable: the file is truncated or damaged"
+
+
+@pytest.mark.parametrize(
+    ("gone", "task"), [("phrases.jsonl", "grounding"), ("retrieval_pairs.csv", "retrieval")]
+)
+def test_a_folder_with_nothing_for_one_task_is_skipped_there_and_fails_nothing(
+    tmp_path: Path, gone: str, task: str
+) -> None:
+    import shutil
+
+    data = tmp_path / "data"
+    shutil.copytree(EXAMPLE, data)
+    (data / gone).unlink()
+    table = pd.read_csv(data / "manifest.csv", dtype=str)
+    if task == "retrieval":
+        table.drop(columns="text_findings").to_csv(data / "manifest.csv", index=False)
+    arguments = ["run", suite(tmp_path, "oracle"), "--data", f"manifest={data}", "--quiet"]
+    result = CliRunner().invoke(cli, [*arguments, "--out", str(tmp_path / "o")])
+    assert result.exit_code == 0, result.output
+    status = board(tmp_path / "o").groupby("task")["status"].unique()
+    assert list(status[task]) == ["skipped"]
+    assert "ok" in status.drop(task).iloc[0]
 
 
 def test_a_dry_run_names_the_cells_and_loads_nothing(tmp_path: Path) -> None:
@@ -179,6 +216,12 @@ def test_a_dry_run_names_the_cells_and_loads_nothing(tmp_path: Path) -> None:
         ("oracle", "evaluations.0.options.drawz=5", "Did you mean 'draws'"),
         ("oracle", "evaluations.0.task=retreival", "Did you mean 'retrieval'"),
         ("oracle", "evaluations.0.options.text_policy=chunked", "unknown text policy"),
+        ("oracle", "evaluations.0.options.relevance=same_studi", "Did you mean 'same_study'"),
+        ("oracle", "evaluations.0.options.relevance=[instance, x]", "unknown relevance"),
+        ("oracle", "evaluations.0.options.draws=many", "Expected a whole number"),
+        ("oracle", "evaluations.0.dataset=manifset", "Did you mean 'manifest'"),
+        ("oracle", "evaluations.0.cohort=frontal", "unknown cohort of manifest"),
+        ("oracle", "evaluations.0={task: grounding, dataset: ms-cxr, split: tset}", "'test'"),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest(

@@ -128,6 +128,18 @@ def test_models_are_picked_by_name_and_unknown_ones_are_added(tmp_path: Path) ->
     assert model_reference("pkg.file:load").target == "pkg.file:load"
 
 
+def test_a_model_picked_twice_is_asked_once(tmp_path: Path) -> None:
+    suite, _ = read_suite(write(tmp_path, GOOD), environ={})
+    assert [m.name for m in pick_models(suite, ["oracle", "oracle"]).models] == ["oracle"]
+
+
+@pytest.mark.parametrize("name", ["../../out", "a/b", ".hidden", ""])
+def test_a_suite_cannot_be_named_out_of_the_runs_folder(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path, GOOD.replace("suite: mine", f"suite: '{name}'"))
+    with pytest.raises(BenchError, match=r"suite.yaml:2: suite: 'suite'"):
+        read_suite(path, environ={})
+
+
 def test_every_field_is_identity_or_runtime_and_never_both() -> None:
     for model in (suite_schema.ModelReference, suite_schema.Evaluation, suite_schema.Suite):
         name = model.__name__
