@@ -138,7 +138,8 @@ def markdown(sections: Sequence[Section], *, ranks: Ranks | None = None) -> str:
     if any(s.private for s in sections):
         lines += ["**Private: holds text or pixels of data under a use agreement.**", ""]
     lines += [
-        "Intervals are 95 %, resampled by patient. `leaderboard.csv` holds every metric in full.",
+        "Intervals are 95 %, resampled by patient (in retrieval the patients of the queries, the "
+        "gallery fixed); none under 20 patients. `leaderboard.csv` holds every metric in full.",
         "Rows marked `internal`, `contaminated` or `unknown` are not external evidence.",
         "",
     ]

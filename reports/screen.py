@@ -140,16 +140,19 @@ def _footer(panel: Panel, columns: Sequence[ColumnKey], section: Section) -> lis
 
 
 def _absent(section: Section) -> list[object]:
-    lines = []
+    names: dict[tuple[bool, str], list[str]] = {}  # what many rows lack is said once
     for name, record in section.absent:
         if record.status == "skipped" and not record.model.control:
             continue
         bad = record.status in ("failed", "timeout", "out_of_memory")
-        text = Text("✗ " if bad else "– ", style="red" if bad else "dim")
-        text.append(name, style="bold" if bad else "")
-        text.append(f"  {absence(record)}", style="" if bad else "dim")
-        lines.append(text)
-    return lines
+        names.setdefault((bad, absence(record)), []).append(name)
+    return [_absent_line(found, why, bad) for (bad, why), found in names.items()]
+
+
+def _absent_line(names: Sequence[str], why: str, bad: bool) -> Text:
+    text = Text("✗ " if bad else "– ", style="red" if bad else "dim")
+    text.append(", ".join(names), style="bold" if bad else "")
+    return text.append(f"  {why}", style="" if bad else "dim")
 
 
 def _skipped_line(found: Sequence[Section]) -> Text | None:

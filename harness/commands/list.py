@@ -21,6 +21,8 @@ def command(what: str, data: Sequence[str]) -> None:
         "tasks": _tasks,
     }
     console = Console()
+    if not console.is_terminal:  # in a pipe or a file, one line per row
+        console = Console(width=240)
     console.print(tables[what](data))
 
 
@@ -57,11 +59,13 @@ def _metrics(data: Sequence[str]) -> Table:
     del data
     from harness.tasks import TASKS, find_task
 
-    table = _table("task", "name", "better", "needs", "definition")
+    table = _table("name", "definition")
     for task in TASKS:
+        table.add_row(f"[bold]{task}[/]", "")
         for metric in find_task(task).metrics.values():
-            better = "higher" if metric.higher_is_better else "lower"
-            table.add_row(task, metric.name, better, metric.needs or "-", metric.definition)
+            facts = [metric.definition, f"Needs {metric.needs}." * bool(metric.needs)]
+            facts += ["Lower is better."] * (not metric.higher_is_better)
+            table.add_row(metric.name, " ".join(filter(None, facts)))
     return table
 
 

@@ -37,3 +37,14 @@ def test_skipped_published_models_are_one_line(record):
 
 def test_brackets_in_a_name_are_no_console_markup(record):
     assert "[red]x[/red]" in screen([record("[red]x[/red]")])
+
+
+def test_what_many_rows_lack_is_said_once(record):
+    reason = "no folder is set"
+    rows = [
+        record(name, status="skipped", reason=reason, scores=[], card={"control": True})
+        for name in ("nothing", "chance")
+    ]
+    text = screen(rows)
+    assert text.count(reason) == 1
+    assert "chance, nothing" in text or "nothing, chance" in text
