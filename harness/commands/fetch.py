@@ -1,0 +1,64 @@
+"""`bench fetch WHAT`: which weights are missing and how to get them; downloads only if allowed."""
+
+from collections.abc import Sequence
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from harness.errors import BenchError, WeightsAbsent
+from harness.registry import card_names
+
+
+@click.command("fetch")
+@click.argument("what", nargs=-1, required=True)
+@click.option("--allow-download", is_flag=True, help="Open a connection to the hub.")
+def command(what: Sequence[str], allow_download: bool) -> None:
+    """Say which weights WHAT needs (a suite, or names of models), and get them if allowed.
+
+    Without --allow-download nothing leaves this machine.
+    """
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("model", "state"):
+        table.add_column(column, overflow="fold", no_wrap=column == "model")
+    missing = 0
+    for name in _cards(what):
+        state, absent = _state(name, allow_download=allow_download)
+        missing += absent
+        table.add_row(name, state)
+    Console().print(table)
+    if missing:
+        raise SystemExit(1)
+
+
+def _cards(what: Sequence[str]) -> list[str]:
+    known = set(card_names())
+    names: list[str] = []
+    for item in what:
+        names += [item] if item in known else _of_suite(item, known)
+    if not names:
+        raise BenchError(f"{' '.join(what)}: names no model with weights to fetch.")
+    return list(dict.fromkeys(names))
+
+
+def _of_suite(name: str, known: set[str]) -> list[str]:
+    from harness.suite import read_suite
+
+    suite, _ = read_suite(name)
+    return [model.target for model in suite.models if model.target in known]
+
+
+def _state(name: str, *, allow_download: bool) -> tuple[str, bool]:
+    from baselines.cards import read_card
+    from baselines.weights import fetch, locate
+
+    card = read_card(name)
+    try:
+        return f"present: {locate(card).identity}", False
+    except WeightsAbsent as absent:
+        if not allow_download:
+            return str(absent), True
+    try:
+        return f"fetched: {fetch(card).identity}", False
+    except BenchError as error:
+        return str(error), True

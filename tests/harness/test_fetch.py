@@ -1,0 +1,29 @@
+"""Fetching says what is missing and opens no connection unless it is allowed to."""
+
+import pytest
+from click.testing import CliRunner
+
+from harness.cli import cli
+from harness.errors import BenchError
+from harness.registry import card_names
+
+
+def test_a_suite_without_published_models_has_nothing_to_fetch() -> None:
+    result = CliRunner().invoke(cli, ["fetch", "probe"])
+    assert isinstance(result.exception, BenchError)
+    assert "no model with weights" in str(result.exception)
+
+
+def test_absent_weights_are_named_with_the_command_that_gets_them(monkeypatch) -> None:
+    if not card_names():
+        pytest.skip("no card ships yet")
+    import baselines.weights
+
+    def refuse(card: object) -> None:
+        raise AssertionError(f"a connection was opened for {card}")
+
+    monkeypatch.setattr(baselines.weights, "fetch", refuse)
+    monkeypatch.setenv("HF_HUB_CACHE", "/nowhere")
+    result = CliRunner().invoke(cli, ["fetch", card_names()[0]])
+    assert result.exit_code == 1
+    assert card_names()[0] in result.output
