@@ -54,7 +54,7 @@ class CellPlan:
             "text_policy": self.text_policy,
             "seed": self.seed,
             "use": self.handle.entry.load,
-            "model_options": {**self.handle.entry.options, **self.handle.reference.options},
+            "model_options": _options(self.handle, card),
             "family": card.family,
             "weights": card.weights,
             "preprocessing": card.preprocessing,
@@ -64,6 +64,39 @@ class CellPlan:
     def key(self, card: ModelCard, dataset: Dataset) -> str:
         """SHA-256 of the identity."""
         return key_of(self.identity(card, dataset))
+
+    @property
+    def inner(self) -> Handle:
+        """The model that looks at the images: of a `shuffled` row the one inside, else its own."""
+        handle = self.handle
+        while handle.reference.target == "shuffled":
+            model = handle.reference.options.get("model", "")
+            handle = find_model(_as_reference(model))
+        return handle
+
+    def inner_options(self, card: ModelCard) -> dict[str, Any]:
+        """What the inner model is loaded with, as far as it may decide its embeddings."""
+        inner = self.inner
+        return {"use": inner.entry.load, **_options(inner, card)}
+
+    def inner_family(self) -> str:
+        """The family of the inner model, if it can be told without loading it, else ''."""
+        inner = self.inner
+        if inner is self.handle or not inner.entry.describe:
+            return ""
+        return inner.card().family
+
+
+def _options(handle: Handle, card: ModelCard) -> dict[str, Any]:
+    # Where a checkpoint lies decides nothing once its weights are hashed.
+    located = handle.entry.kind in ("checkpoint", "directory") and card.weights
+    return {**({} if located else handle.entry.options), **handle.reference.options}
+
+
+def _as_reference(model: Any) -> ModelReference:
+    if isinstance(model, str):
+        return ModelReference(name=model)
+    return ModelReference.model_validate(model)
 
 
 def plan_cells(suite: Suite, seeds: Sequence[int] = ()) -> list[CellPlan]:

@@ -1,37 +1,25 @@
 """Cells to records: knows no task, model or dataset by name."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.cell_record import blank_record, failed_record, skipped_record, with_scores
+from harness.attempt import Attempt, Progress, Settings, look, run_cell, write
 from harness.data_access import DataAccess, Loaded
-from harness.embedding_cache import EmbeddingCache, open_cache
-from harness.environment import environment, pick_device
-from harness.errors import BenchError, WeightsAbsent
-from harness.models import ModelCard, NotScorable
+from harness.errors import BenchError
+from harness.executors import Executor, Order, spread
+from harness.isolate import Ended, run_isolated
+from harness.models import ModelCard
 from harness.plan import CellPlan
+from harness.ranks import ALONE
 from harness.record import RunRecord
-from harness.samples import Dataset
-from harness.store import Cell, Store
+from harness.registry import CONTROLS
+from harness.store import FINAL
 from harness.suite_schema import Evaluation
-from harness.tasks import find_task
-from harness.tasks.task import Asking
 
+__all__ = ["Settings", "Watch", "run_cells"]
 
-@dataclass(frozen=True)
-class Settings:
-    """How to run, none of which decides a number."""
-
-    out: Path
-    suite: str = ""
-    device: str = "auto"
-    batch_size: int = 32
-    store_text: bool = False
-    command: str = ""
-    cache_embeddings: bool = True
+EXTERNAL = "external"  # the family of models that answer from an environment of their own
 
 
 def _silent(*_: object) -> None:
@@ -55,15 +43,35 @@ def run_cells(
     A cell that fails leaves a record that says so, and the others go on.
     """
     told = watch or Watch()
-    store = Store(settings.out)
-    last: tuple[Evaluation | None, Loaded] = (None, Loaded(None))
-    for index, plan in enumerate(cells):
-        told.started(plan, index, len(cells))
-        if last[0] is None or plan.evaluation != last[0]:
-            last = (plan.evaluation, _load(data, plan.evaluation))
-        record, cached = _run_one(plan, last[1], store, (data, settings, told))
+    if settings.executor.kind != "local":
+        yield from _spread(cells, data, settings, told)
+        return
+    for index, attempt in enumerate(_attempts(cells, data, settings, told)):
+        told.started(attempt.plan, index, len(cells))
+        record, cached = _run_one(attempt)
         told.finished(record, cached)
-        yield record, last[1]
+        yield record, attempt.loaded
+
+
+def _attempts(
+    cells: Sequence[CellPlan], data: DataAccess, settings: Settings, told: Watch
+) -> Iterator[Attempt]:
+    """The cells with their data; those of one evaluation stand together and share them."""
+    last: tuple[Evaluation | None, Loaded] = (None, Loaded(None))
+    for plan in cells:
+        if last[0] is None or plan.evaluation != last[0]:
+            last = (plan.evaluation, _in_turn(data, plan.evaluation, settings))
+        yield Attempt(plan, last[1], data, settings, told.progress)
+
+
+def _in_turn(data: DataAccess, evaluation: Evaluation, settings: Settings) -> Loaded:
+    # The first process renders phantoms and checks images; the others find them in the cache.
+    if settings.ranks.first:
+        loaded = _load(data, evaluation)
+        settings.ranks.meet()
+        return loaded
+    settings.ranks.meet()
+    return _load(data, evaluation)
 
 
 def _load(data: DataAccess, evaluation: Evaluation) -> Loaded:
@@ -78,105 +86,122 @@ def _load(data: DataAccess, evaluation: Evaluation) -> Loaded:
     return loaded
 
 
-def _run_one(
-    plan: CellPlan, loaded: Loaded, store: Store, how: tuple[DataAccess, Settings, Watch]
+def _run_one(attempt: Attempt) -> tuple[RunRecord, bool]:
+    ranks = attempt.settings.ranks
+    record, card = ranks.from_first(look(attempt))
+    if record is not None:
+        return record, record.status in FINAL
+    if not _is_isolated(attempt, card):
+        return run_cell(attempt)
+    # A process of its own is one process: the other ranks wait for it.
+    return ranks.from_first(_isolated(attempt) if ranks.first else (attempt.blank(card), False))
+
+
+def _is_isolated(attempt: Attempt, card: ModelCard | None) -> bool:
+    chosen = attempt.settings.isolate
+    if chosen is None:
+        families = {card.family if card else "", attempt.plan.inner_family()}
+        return EXTERNAL in families
+    # The controls are the project's own code, and starting a process takes longer than they do.
+    return chosen and attempt.plan.handle.reference.target not in CONTROLS
+
+
+class _Listener:
+    """What is known of a cell that runs in another process; `progress` None: of no interest."""
+
+    def __init__(self, attempt: Attempt, progress: Progress | None = None):
+        self.attempt = attempt
+        self.progress = progress
+        self.card: ModelCard | None = None
+
+    def hear(self, message: Any) -> None:
+        if isinstance(message, ModelCard):
+            self.card = message
+        elif self.progress:
+            self.progress(*message)
+
+    def closed(self, ended: Ended) -> tuple[RunRecord, bool]:
+        """The record the other process made, or one of how it ended."""
+        if ended.status == "ok":
+            record, cached = ended.value
+            return record, cached
+        card = self.card or look(self.attempt)[1]
+        blank = self.attempt.blank(card)
+        update = {
+            "status": ended.status,
+            "reason": ended.reason,
+            "seconds": {"until_it_ended": ended.seconds},
+        }
+        return write(self.attempt, card, blank.model_copy(update=update)), False
+
+
+def _isolated(attempt: Attempt) -> tuple[RunRecord, bool]:
+    listener = _Listener(attempt, attempt.progress)
+    order = _order(attempt)
+    limits = attempt.settings.executor.limits
+    return listener.closed(
+        run_isolated(
+            work, *order.arguments, limits=limits, heard=listener.hear, private=order.private
+        )
+    )
+
+
+def _order(attempt: Attempt, loaded: Loaded | None = None) -> Order:
+    dataset = attempt.dataset
+    data = replace(attempt.data, report=None)
+    sent = loaded if loaded is not None else attempt.loaded
+    alone = replace(attempt.settings, isolate=False, executor=Executor(), ranks=ALONE)
+    private = dataset.restricted and not dataset.phantom
+    return Order((attempt.plan, sent, data, alone), private)
+
+
+def work(
+    tell: Callable[[Any], None],
+    plan: CellPlan,
+    loaded: Loaded,
+    data: DataAccess,
+    settings: Settings,
 ) -> tuple[RunRecord, bool]:
-    settings = how[1]
+    """A cell in a process of its own; without data, it loads them itself."""
     if loaded.dataset is None:
-        absent = skipped_record(plan, None, loaded.reason, settings.suite)
-        status = "failed" if loaded.damaged else "skipped"
-        return absent.model_copy(update={"status": status}), False
-    dataset = loaded.dataset
-    try:
-        card, model = plan.handle.describe(_device(plan, settings))
-    except WeightsAbsent as error:
-        return skipped_record(plan, dataset, str(error), settings.suite), False
-    except Exception as error:
-        unseen = ModelCard(plan.handle.reference.name, plan.handle.entry.kind, trained_on=None)
-        blank = blank_record(plan, unseen, dataset, settings.suite)
-        cell = _cell(store, plan, dataset, blank.key)
-        return cell.write_record(failed_record(blank, error, dataset)), False
-    cell = _cell(store, plan, dataset, plan.key(card, dataset))
-    if cell.finished():
-        record = cell.record()
+        loaded = _load(data, plan.evaluation)
+
+    def progress(what: str, done: int, total: int) -> None:
+        tell((what, done, total))
+
+    attempt = Attempt(plan, loaded, data, settings, progress, known=tell)
+    record, _ = look(attempt)
+    return (record, record.status in FINAL) if record is not None else run_cell(attempt)
+
+
+def _spread(
+    cells: Sequence[CellPlan], data: DataAccess, settings: Settings, told: Watch
+) -> Iterator[tuple[RunRecord, Loaded]]:
+    attempts = list(_attempts(cells, data, settings, told))
+    done: dict[int, RunRecord] = {}
+    listeners: dict[int, _Listener] = {}
+
+    def close(index: int, record: RunRecord, cached: bool) -> None:
+        done[index] = record
+        told.started(attempts[index].plan, len(done) - 1, len(attempts))
+        told.finished(record, cached)
+
+    for index, attempt in enumerate(attempts):
+        record, _ = look(attempt)
         if record is not None:
-            return record, True
-    return cell.write_record(_attempt((plan, card, model), (dataset, cell), how)), False
+            close(index, record, record.status in FINAL)
+        else:
+            listeners[index] = _Listener(attempt)
+    places = list(listeners)
+    # A job reads the data itself: a file per job that holds the whole table would be large.
+    sent = Loaded(None) if settings.executor.kind == "slurm" else None
+    orders = [_order(attempts[index], sent) for index in places]
 
+    def heard(number: int, message: Any) -> None:
+        listeners[places[number]].hear(message)
 
-def _cell(store: Store, plan: CellPlan, dataset: Dataset, key: str) -> Cell:
-    name = plan.handle.reference.name
-    return store.cell(plan.evaluation.task, dataset.name, dataset.split, name, key)
-
-
-def _device(plan: CellPlan, settings: Settings) -> str:
-    # Controls need none, and asking torch takes seconds that a finished suite need not pay.
-    if plan.handle.entry.kind == "control":
-        return "cpu"
-    return settings.device if plan.handle.entry.describe else pick_device(settings.device)
-
-
-def _attempt(
-    who: tuple[CellPlan, ModelCard, Any],
-    target: tuple[Dataset, Cell],
-    how: tuple[DataAccess, Settings, Watch],
-) -> RunRecord:
-    dataset, _ = target
-    settings = how[1]
-    blank = blank_record(who[0], who[1], dataset, settings.suite).model_copy(
-        update={"private": settings.store_text, "command": settings.command}
-    )
-    try:
-        return _asked(blank, who, target, how)
-    except NotScorable as reason:
-        return blank.model_copy(update={"status": "not_scored", "reason": str(reason)})
-    except WeightsAbsent as absent:
-        return blank.model_copy(update={"status": "skipped", "reason": str(absent)})
-    except Exception as error:
-        return failed_record(blank, error, dataset)
-
-
-def _asked(
-    blank: RunRecord,
-    who: tuple[CellPlan, ModelCard, Any],
-    target: tuple[Dataset, Cell],
-    how: tuple[DataAccess, Settings, Watch],
-) -> RunRecord:
-    plan, card, model = who
-    dataset, cell = target
-    data, settings, watch = how
-    clock = [time.perf_counter()]
-    device = _device(plan, settings)
-    asking = Asking(
-        model=model or plan.handle.load(pick_device(device)),
-        card=card,
-        dataset=dataset,
-        sink=cell,
-        options=plan.options,
-        table=lambda: data.box_table(plan.evaluation, dataset),
-        calibration=lambda: data.calibration(str(plan.options.get("calibrate", ""))),
-        embeddings=_open_cache if settings.cache_embeddings else None,
-        text_policy=plan.text_policy,
-        seed=plan.seed,
-        batch_size=settings.batch_size,
-        store_text=settings.store_text,
-        progress=watch.progress,
-    )
-    task = find_task(plan.evaluation.task)
-    clock.append(time.perf_counter())
-    counts = task.ask(asking)
-    clock.append(time.perf_counter())
-    scored = task.score(dataset, cell, plan.options, ())
-    clock.append(time.perf_counter())
-    phases = zip(("load", "ask", "score"), clock, clock[1:], strict=False)
-    update = {
-        "environment": environment(pick_device(device)),
-        "seconds": {phase: end - start for phase, start, end in phases},
-        "counts": {**counts, **scored.counts},
-    }
-    return with_scores(blank, scored).model_copy(update=update)
-
-
-def _open_cache(card: ModelCard, modality: str) -> EmbeddingCache | None:
-    # Without a hash of the weights, other weights could stand behind the same name.
-    return open_cache(card, modality) if card.weights else None
+    for number, ended in spread(settings.executor, work, orders, heard):
+        index = places[number]
+        close(index, *listeners[index].closed(ended))
+    for index, attempt in enumerate(attempts):
+        yield done[index], attempt.loaded

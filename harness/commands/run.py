@@ -4,18 +4,22 @@ import hashlib
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from harness.atomic import write_error, write_text
+from harness.commands.execution import execution_options, limits_of
 from harness.commands.options import evaluation_options, output_options
 from harness.commands.progress import RunProgress
 from harness.data_access import DataAccess, Loaded
 from harness.errors import BenchError
+from harness.executors import Executor, Kind
 from harness.lock import RunLock
 from harness.plan import plan_cells
+from harness.ranks import ranks_here
 from harness.record import RunRecord
 from harness.roots import data_roots
 from harness.run import Settings, Watch, run_cells
@@ -33,6 +37,7 @@ FAILURES = {"failed", "timeout", "out_of_memory"}
 @click.option("--dry-run", is_flag=True, help="Print the cells, what is cached, what is missing.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
 @click.option("--store-text", is_flag=True, help="Keep raw answers; outputs are marked private.")
+@execution_options
 @output_options
 def command(
     suite: str,
@@ -46,12 +51,19 @@ def command(
     dry_run: bool,
     batch_size: int,
     store_text: bool,
+    isolate: bool | None,
+    timeout: float | None,
+    memory: float | None,
+    executor: Kind,
+    workers: int,
     log_json: bool,
     quiet: bool,
 ) -> None:
     """Run SUITE (a YAML file, or the name of a shipped suite) and write its leaderboard.
 
-    What is finished is not run again; a killed run goes on where it stopped.
+    What is finished is not run again; a killed run goes on where it stopped. Several GPUs or nodes
+    share each cell under `accelerate launch -m harness.cli run SUITE`; with --executor the cells
+    are spread instead, and what is done can be seen with `bench report` meanwhile.
     """
     resolved, file = read_suite(suite, overrides)
     resolved = pick_models(resolved, [name for name in models.split(",") if name])
@@ -64,8 +76,12 @@ def command(
         batch_size=batch_size,
         store_text=store_text,
         command=_command_line(),
+        isolate=True if timeout or memory else isolate,
+        executor=Executor(executor, workers, limits_of(timeout, memory), folder / "jobs"),
+        ranks=ranks_here(),
     )
-    with RunProgress(quiet=quiet, log_json=log_json) as told:
+    first = settings.ranks.first
+    with RunProgress(quiet=quiet or not first, log_json=log_json and first) as told:
         told.console.print(f"[dim]suite {file}, {len(cells)} cells, into {folder}[/]")
         access = DataAccess(data_roots(data), limit, told.progress)
         if dry_run:
@@ -74,13 +90,26 @@ def command(
             print_plan(cells, access, settings)
             return
         _make_folder(folder)
-        with RunLock(folder / ".lock"):
-            watch = Watch(told.started, told.progress, told.finished)
+        watch = Watch(told.started, told.progress, told.finished)
+        with _alone(folder, settings):
             done = list(run_cells(cells, access, settings, watch))
-            _refuse_if_nothing_could_be_read(done)
+        _refuse_if_nothing_could_be_read(done)
+        if not first:
+            return
+        with _alone(folder, settings, writing=True):
             if told.computed or not _is_current(done, folder):
                 _write(done, folder)
     _finish(done, folder, quiet=quiet)
+
+
+def _alone(
+    folder: Path, settings: Settings, *, writing: bool = False
+) -> AbstractContextManager[object]:
+    """The lock of the folder: one run at a time, except that spread cells each have their own."""
+    spread = settings.executor.kind != "local"
+    if not settings.ranks.first or (spread and not writing):
+        return nullcontext()
+    return RunLock(folder / ".lock", wait=writing)
 
 
 def _make_folder(folder: Path) -> None:

@@ -110,16 +110,20 @@ def _through_cache(
 ) -> Vectors:
     keys, names = ids
     name = asking.card.name
+    ranks = asking.ranks
     if cache is None or not cache.usable:
+        # With nowhere to meet, every process computes all: no process is done before another.
         every = list(range(len(names)))
         return unit_rows(np.concatenate(list(compute(every))), name, names)
     found, _ = cache.get(keys)
     first = {key: row for row, key in reversed(list(enumerate(keys)))}
-    missing = sorted(row for key, row in first.items() if not found[row])
+    ranks.meet()  # none stores before all have seen what is missing, so that all share one list
+    missing = ranks.share(sorted(row for key, row in first.items() if not found[row]))
     for start in range(0, len(missing), SHARD):
         part = missing[start : start + SHARD]
         rows = unit_rows(np.concatenate(list(compute(part))), name, [names[row] for row in part])
         cache.put([keys[row] for row in part], rows)
+    ranks.meet()
     found, vectors = cache.get(keys)
     if not found.all():
         raise ValueError(f"{name}: {int((~found).sum())} vectors are not in the cache just filled")

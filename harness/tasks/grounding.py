@@ -46,9 +46,12 @@ def ask(asking: Asking) -> dict[str, float]:
 
     samples = [s for s in asking.dataset.samples if isinstance(s, PhraseBoxes)]
     done = asking.sink.done_ids(KIND)
-    todo = [sample for sample in samples if sample.sample_id not in done]
+    todo = [s for s in asking.ranks.share(samples) if s.sample_id not in done]
     for shard in _answers(asking, samples, todo):
         asking.sink.append(KIND, pd.DataFrame(shard))
+    asking.ranks.meet()
+    if not asking.ranks.first:
+        return {}
     if isinstance(asking.model, TruthGrounder):
         return {}
     model = asking.model.model if isinstance(asking.model, Shuffled) else asking.model

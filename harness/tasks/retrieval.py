@@ -45,10 +45,14 @@ def ask(asking: Asking) -> dict[str, float]:
         return {}
     pool, bearers = retrieval_pool(samples)
     if isinstance(asking.model, PoolScorer):
+        if not asking.ranks.first:
+            return {}
         counts: dict[str, float] = {}
         ranked_by_direction = rank_control(asking.model, samples, pool, bearers)
     else:
         source, counts = _source(asking, samples, [samples[row].text for row in bearers])
+        if not asking.ranks.first:
+            return {}  # the first process ranks, and scores pairs where there are no vectors
         ranked_by_direction = rank_pairs(pool, source)
     for outcomes in ranked_by_direction.values():
         frame = outcome_frame(samples, pool, outcomes)

@@ -9,6 +9,7 @@ from harness.embedding_cache import EmbeddingCache
 from harness.images import Image
 from harness.metrics.metric import Metric
 from harness.models import ModelCard, Query
+from harness.ranks import ALONE, Ranks
 from harness.record import Score
 from harness.samples import Dataset, ImageRef
 
@@ -43,7 +44,8 @@ class Asking:
 
     `table` gives the training split's mean boxes, `calibration` a validation split of the source
     domain for thresholds, each None where there is none; `store_text` allows
-    raw answers in the outcomes; `embeddings` is None where nothing is cached (controls).
+    raw answers in the outcomes; `embeddings` is None where nothing is cached (controls); `ranks`
+    are the processes that ask this cell together, each calling `ask`.
     """
 
     model: Any
@@ -59,6 +61,7 @@ class Asking:
     batch_size: int = 32
     store_text: bool = False
     progress: Progress = _silent
+    ranks: Ranks = ALONE
 
     def query(self, image: ImageRef, phrase: str) -> Query:
         """The question about a phrase in an image."""

@@ -1,9 +1,11 @@
 """Small models for the tests of a run; each is loaded by `harness.registry` as code."""
 
+import ctypes
 import itertools
 import os
 import signal
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +79,7 @@ def note(log: str, count: int) -> None:
 
 def pixels(device: str, **options: Any) -> Pixels:
     del device
-    return Pixels("pixels", **options)
+    return Pixels(**{"name": "pixels", **options})
 
 
 def boxer(device: str, **options: Any) -> Boxer:
@@ -92,3 +94,77 @@ def raises(device: str) -> Any:
 def out_of_memory(device: str) -> Any:
     del device
     raise MemoryError("64 GiB asked")
+
+
+def segfaults(device: str) -> Any:
+    del device
+    return Doomed("segfaults", lambda: ctypes.string_at(0))
+
+
+def hangs(device: str) -> Any:
+    del device
+    return Doomed("hangs", lambda: time.sleep(3600))
+
+
+def swallows(device: str) -> Any:
+    del device
+    return Doomed("swallows", _swallow)
+
+
+def quotes(device: str) -> Any:
+    """Fails with the text it was given in its message."""
+    del device
+    return Quoting()
+
+
+def describe_external() -> ModelCard:
+    return ModelCard("segfaults", "external", weights="segfaults", trained_on=())
+
+
+class Doomed(Pixels):
+    """Says who it is, and does something to its process when it is asked."""
+
+    def __init__(self, name: str, doom: Callable[[], Any]):
+        super().__init__(name)
+        self.doom = doom
+
+    def embed_images(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
+        self.doom()
+        return super().embed_images(prepared)
+
+
+class Quoting(Pixels):
+    """Its errors, its log and its output hold what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__("quotes")
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        raise RuntimeError(f"cannot embed: {' | '.join(texts)}")
+
+    def ground(self, queries: Sequence[Query]) -> list[Grounding]:
+        raise RuntimeError(f"cannot locate: {' | '.join(query.phrase for query in queries)}")
+
+
+def _swallow() -> None:
+    held = []
+    while True:
+        held.append(b"\1" * 50_000_000)
+        time.sleep(0.02)
+
+
+class Turned(Pixels):
+    """One of many models that share a name and weights and differ by an option alone."""
+
+    def __init__(self, turn: float = 1.0):
+        super().__init__("turned")
+        self.turn = turn
+
+    def embed_images(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
+        rows = super().embed_images(prepared)
+        return rows * np.where(np.arange(rows.shape[1]) % 2, self.turn, 1).astype(np.float32)
+
+
+def turned(device: str, **options: Any) -> Turned:
+    del device
+    return Turned(**options)
