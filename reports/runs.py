@@ -1,13 +1,17 @@
 """One or more runs folders as records, and the way from a record to its outcomes and its data."""
 
+import hashlib
+import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from harness.data_access import DataAccess, Report
 from harness.errors import BenchError
-from harness.record import RunRecord
+from harness.record import DatasetInfo, ModelInfo, RunRecord
 from harness.samples import Dataset
 from harness.store import Cell, Store
 from harness.suite_schema import Evaluation
@@ -59,13 +63,42 @@ def read_runs(paths: Sequence[Path]) -> Runs:
     records: list[RunRecord] = []
     homes: dict[str, Path] = {}
     for folder in runs_folders(paths):
-        found = Store(folder).records()
+        found = [*Store(folder).records(), *_skipped(folder)]
         records += found
         homes.update({record.key: folder for record in found if record.key not in homes})
     if not records:
         named = ", ".join(str(path) for path in paths)
         raise BenchError(f"{named}: no record yet. `bench status` says how far the run is.")
     return Runs(tuple(unique_records(records)), homes)
+
+
+def _skipped(folder: Path) -> list[RunRecord]:
+    """Records of the cells that were skipped: they have no cell, only a row in the leaderboard."""
+    table = folder / "leaderboard.csv"
+    if not table.is_file():
+        return []
+    rows = pd.read_csv(table, dtype=str, keep_default_na=False)
+    return [_skipped_record(row) for row in rows[rows["status"] == "skipped"].to_dict("records")]
+
+
+def _skipped_record(row: Mapping[Hashable, str]) -> RunRecord:
+    named = {name: row[name] for name in ("model", "task", "dataset", "cohort", "split")}
+    return RunRecord(
+        key=hashlib.sha256(json.dumps([*named.values(), row["text_policy"]]).encode()).hexdigest(),
+        identity={"skipped": named},
+        suite="",
+        task=row["task"],
+        model=ModelInfo(name=row["model"], family=row["family"]),
+        dataset=DatasetInfo(
+            name=row["dataset"],
+            split=row["split"],
+            cohort=row["cohort"],
+            phantom=row["phantom"] == "true",
+        ),
+        text_policy=row["text_policy"],
+        status="skipped",
+        reason=row["reason"],
+    )
 
 
 def limit_of(record: RunRecord) -> int | None:

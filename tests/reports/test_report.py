@@ -20,6 +20,7 @@ from reports.figures import (
     speed_accuracy,
 )
 from reports.latex import latex
+from reports.leaderboard import write_leaderboard
 from reports.page import Extras, render_page
 from reports.published import published_tables
 from reports.report import write_report
@@ -142,6 +143,21 @@ def test_a_folder_of_runs_folders_is_read_as_one(toy_runs, tmp_path):
     assert runs_folders([tmp_path / "all"]) == [tmp_path / "all" / "toy"]
     with pytest.raises(BenchError, match="no cells here"):
         read_runs([tmp_path])
+
+
+def test_skipped_models_come_back_from_the_leaderboard_of_the_run(own_runs, record):
+    gone = record(
+        "card-1",
+        task="grounding",
+        status="skipped",
+        reason="no weights: bench fetch",
+        scores=[],
+        data={"name": "manifest", "split": "all", "cohort": "as-given", "fingerprint": ""},
+    )
+    write_leaderboard([*read_runs([own_runs]).records, gone], own_runs)
+    found = {s.key.task: s for s in sections(read_runs([own_runs]).records)}
+    absent = [(name, r.reason) for name, r in found["grounding"].absent if r.status == "skipped"]
+    assert absent == [("card-1", "no weights: bench fetch")]
 
 
 def test_published_rows_stand_apart_with_source_and_confidence(report):
