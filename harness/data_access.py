@@ -6,6 +6,7 @@ from pathlib import Path
 
 from harness.box_tables import BoxTable, build_box_table, read_box_table
 from harness.cache_root import cache_root
+from harness.datasets.captioned import load_captioned
 from harness.datasets.table import DatasetSpec, dataset_spec, load_dataset
 from harness.errors import BenchError, NothingToAsk
 from harness.readable import keep_readable
@@ -51,10 +52,11 @@ class DataAccess:
             roots, truth = self._render(spec, evaluation)
         elif reason := spec.missing(roots):
             return Loaded(None, reason)
-        try:
-            dataset = load_dataset(
+
+        def samples_of(task: str) -> Dataset:
+            return load_dataset(
                 evaluation.dataset,
-                task=_task_of_data(evaluation.task),
+                task=task,
                 split=evaluation.split,
                 cohort=evaluation.cohort or None,
                 roots=roots,
@@ -62,6 +64,13 @@ class DataAccess:
                 phantom=phantom,
                 truth=truth,
             )
+
+        try:
+            if evaluation.task == "captioning":
+                # Real data have no truth to score against, so their boxes need not be read.
+                dataset = load_captioned(samples_of, spec.tasks if phantom else spec.tasks[:1])
+            else:
+                dataset = samples_of(evaluation.task)
         except NothingToAsk as reason:
             return Loaded(None, str(reason))
         return Loaded(keep_readable(dataset, self._counter("reading images")), roots=roots)
@@ -120,8 +129,3 @@ class DataAccess:
             return None
         phrases = (s for s in training.samples if isinstance(s, PhraseBoxes))
         return build_box_table(phrases, f"{evaluation.dataset} train")
-
-
-def _task_of_data(task: str) -> str:
-    """Captioning asks about the retrieval samples: an image with the text of its study."""
-    return "retrieval" if task == "captioning" else task

@@ -166,6 +166,19 @@ class TruthGrounder(Protocol):
 
 
 @runtime_checkable
+class TruthCaptioner(Protocol):
+    """A control that may look at the true texts of the whole evaluation."""
+
+    card: ModelCard
+
+    def caption_samples(self, samples: Sequence[ImageText]) -> list[str]:
+        """One report per image."""
+
+    def describe_samples(self, samples: Sequence[PhraseBoxes]) -> list[str]:
+        """One phrase per sample, for its boxes."""
+
+
+@runtime_checkable
 class PoolScorer(Protocol):
     """A control that scores pairs from the truth itself, not from pixels or words.
 

@@ -12,6 +12,7 @@ import numpy as np
 from harness.boxes import Boxes, no_boxes
 
 Kind = Literal["finding", "finding_weak", "anatomy", "device"]
+Located = tuple[str, str, str]  # name, side (the patient's) and zone of a finding; '' for none
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class ImageText:
     groups: Mapping[str, str] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
     masked_text: str = ""  # phantoms: the text with location words masked (`findings-only`)
+    findings: tuple[Located, ...] = ()  # phantoms: what can be seen in the image
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class PhraseBoxes:
     region_boxes: Boxes | None = None  # phantoms: the fused anatomical region (`region-oracle`)
     visibility: float | None = None  # phantoms: how far the finding stands out of the noise
     groups: Mapping[str, str] = field(default_factory=dict)
+    findings: tuple[Located, ...] = ()  # phantoms: what the boxes show
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ class Dataset:
     """
 
     name: str
-    task: str  # "retrieval" | "grounding" | "probe"
+    task: str  # "retrieval" | "grounding" | "probe" | "captioning"
     split: str
     cohort: str
     version: str

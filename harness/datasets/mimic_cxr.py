@@ -14,7 +14,7 @@ from harness.datasets.lofi_cohort import load_lofi
 from harness.datasets.mimic_reports import Reports, open_reports
 from harness.datasets.mimic_tables import image_ref, image_table, labels_by_study, mimic_version
 from harness.datasets.table import Request
-from harness.datasets.truth import generator_version, masked_text
+from harness.datasets.truth import generator_version, image_findings, masked_text
 from harness.errors import BenchError
 from harness.samples import Dataset, ImageRef, ImageText
 from harness.text import is_comparison
@@ -106,7 +106,7 @@ def _samples(
     request: Request, chosen: pd.DataFrame, reports: Reports, tally: Tally
 ) -> Iterator[ImageText]:
     labels = labels_by_study(request.roots)
-    masked = masked_text(request.truth)
+    masked, seen = masked_text(request.truth), image_findings(request.truth)
     used = 0
     rows = list(_rows(chosen))
     for position, row in enumerate(rows):
@@ -124,6 +124,7 @@ def _samples(
             groups=study_groups(sample[0], sample[1]),
             labels=labels.get(sample[0].study_id, ()),
             masked_text=masked(sample[0].study_id),
+            findings=seen(sample[0].image_id),
         )
 
 

@@ -290,4 +290,5 @@ def _sample(pair: Pair, image: ImageRef, truth: PhraseTruth) -> PhraseBoxes:
         region_boxes=known.region_boxes,
         visibility=known.visibility,
         groups={**({"view": image.view} if image.view else {}), **known.groups},
+        findings=known.findings,
     )

@@ -21,7 +21,13 @@ from harness.datasets.findings import is_fixed, kind_of
 from harness.datasets.mimic_cxr import nothing_left, study_groups
 from harness.datasets.padchest_tables import SPLITS, Finding, Study, read_studies, release_of
 from harness.datasets.table import DATASETS, Request
-from harness.datasets.truth import PhraseTruth, generator_version, masked_text, phrase_truth
+from harness.datasets.truth import (
+    PhraseTruth,
+    generator_version,
+    image_findings,
+    masked_text,
+    phrase_truth,
+)
 from harness.errors import BenchError
 from harness.samples import Dataset, ImageRef, ImageText, PhraseBoxes, Sample
 from harness.text import TEXT_POLICY, is_comparison, normalize, tidy
@@ -125,7 +131,7 @@ def _count_split(roots: Mapping[str, Path], split: str) -> Check:
 
 def _texts(request: Request, studies: Sequence[Study], tally: Tally) -> Iterator[Sample]:
     spanish = request.cohort == "spanish"
-    masked = masked_text(request.truth)
+    masked, seen = masked_text(request.truth), image_findings(request.truth)
     used = 0
     for position, study in enumerate(studies):
         if request.limit is not None and used == request.limit:
@@ -144,6 +150,7 @@ def _texts(request: Request, studies: Sequence[Study], tally: Tally) -> Iterator
             groups=study_groups(image, text),
             labels=_labels(study),
             masked_text=masked(study.study_id),
+            findings=seen(image.image_id),
         )
 
 
@@ -237,6 +244,7 @@ def _sample(
         region_boxes=known.region_boxes,
         visibility=known.visibility,
         groups={**({"sex": image.sex} if image.sex else {}), **known.groups},
+        findings=known.findings,
     )
 
 
