@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from baselines import caption_controls
 from baselines.wording import score_wording
 from harness.box_tables import BoxTable, build_box_table, clipped, tables_by_patient
 from harness.boxes import Boxes, boxes_from_unit
@@ -143,10 +144,18 @@ class _CommonestText:
         n = len(samples)
         return lambda rows, columns: np.tile(common[columns], (len(range(n)[rows]), 1))
 
+    def caption_samples(self, samples: Sequence[ImageText]) -> list[str]:
+        """The commonest report of the other patients."""
+        return caption_controls.commonest_reports(samples)
+
+    def describe_samples(self, samples: Sequence[PhraseBoxes]) -> list[str]:
+        """The commonest phrase of the other patients."""
+        return caption_controls.commonest_phrases(samples)
+
 
 @dataclass(frozen=True)
 class _Oracle:
-    """The truth itself, in both tasks."""
+    """The truth itself, in every task."""
 
     card: ModelCard
     tells_texts_apart: bool = True
@@ -178,6 +187,14 @@ class _Oracle:
     def choose(self, samples: Sequence[ProbeChoice]) -> tuple[np.ndarray, np.ndarray]:
         """1 for what is true, 0 for the foil."""
         return np.ones(len(samples)), np.zeros(len(samples))
+
+    def caption_samples(self, samples: Sequence[ImageText]) -> list[str]:
+        """The true reports."""
+        return caption_controls.true_reports(samples)
+
+    def describe_samples(self, samples: Sequence[PhraseBoxes]) -> list[str]:
+        """The true phrases."""
+        return caption_controls.true_phrases(samples)
 
 
 def _answer(boxes: Boxes) -> Grounding:

@@ -21,7 +21,7 @@ _BOTH = ("retrieval", "grounding")
 CONTROLS: Mapping[str, tuple[str, ...]] = {  # control -> the tasks it stands for something in
     "chance": ("retrieval", "probe"),
     "collapsed": ("retrieval", "probe"),
-    "oracle": (*_BOTH, "probe"),
+    "oracle": (*_BOTH, "probe", "captioning"),
     "content-ceiling": ("retrieval",),
     "commonest-text": ("retrieval", "captioning"),
     "findings-only": ("retrieval",),

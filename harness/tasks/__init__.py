@@ -13,6 +13,7 @@ TASKS: Mapping[str, str] = {
     "retrieval": "harness.tasks.retrieval",
     "grounding": "harness.tasks.grounding",
     "probe": "harness.tasks.probe",
+    "captioning": "harness.tasks.captioning",
 }
 
 
