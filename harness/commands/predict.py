@@ -1,0 +1,165 @@
+"""`bench predict IMAGE [PHRASE ...]`: boxes drawn on the image, and the nearest reports."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+
+from harness.boxes import Boxes, to_pixels
+from harness.commands.options import data_option
+from harness.errors import BenchError
+from harness.images import Image
+from harness.models import Captioner, EmbeddingModel, Grounding, GroundingModel, NotScorable, Query
+
+COLORS = ("#e6550d", "#3182bd", "#31a354", "#756bb1", "#d9a400")
+LEAST = 512  # pixels of the drawn picture's longer side, so that boxes of small films can be seen
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("predict")
+@click.argument("image", type=_FILE)
+@click.argument("phrases", nargs=-1)
+@click.option("--model", default="lofi-tiny", show_default=True, help="Name or folder of a model.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps or auto.")
+@click.option("--out", type=_PATH, help="The picture (default: IMAGE-boxes.png).")
+@click.option("--reports", type=_FILE, help="Reports to search, one per line.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True,
+              help="Without --reports: so many reports of mimic-cxr's test split.")  # fmt: skip
+@click.option("--nearest", type=click.IntRange(min=0), default=3, show_default=True)
+@data_option
+def command(
+    image: Path,
+    phrases: Sequence[str],
+    model: str,
+    device: str,
+    out: Path | None,
+    reports: Path | None,
+    limit: int,
+    nearest: int,
+    data: Sequence[str],
+) -> None:
+    """Locate each PHRASE in IMAGE, draw the boxes, and print what the model makes of the image."""
+    loaded = _load(model, device)
+    picture = Image(image.stem, image)
+    answers = locate(loaded, picture, phrases)
+    for phrase, answer in zip(phrases, answers, strict=False):
+        click.echo(f"{phrase}: {said(answer)}")
+    if answers:
+        target = out or image.with_name(f"{image.stem}-boxes.png")
+        draw(picture, list(zip(phrases, answers, strict=True))).save(target)
+        click.echo(f"picture: {target}")
+    if nearest and isinstance(loaded, EmbeddingModel):
+        _print_nearest(loaded, picture, _texts(reports, data, limit), nearest)
+    if isinstance(loaded, Captioner):
+        _print_report(loaded, picture)
+
+
+def _load(model: str, device: str) -> Any:
+    from harness.environment import pick_device
+    from harness.registry import find_model
+    from harness.suite_schema import ModelReference
+
+    return find_model(ModelReference(name=model)).load(pick_device(device))
+
+
+def locate(model: Any, image: Image, phrases: Sequence[str]) -> list[Grounding]:
+    """The answer to each phrase; none if there are no phrases.
+
+    Raises:
+        BenchError: the model locates nothing.
+    """
+    if not phrases:
+        return []
+    if not isinstance(model, GroundingModel):
+        raise BenchError(
+            f"{model.card.name} has no ground(queries), so it cannot locate a phrase. Name a "
+            "model that can (bench list models), or leave the phrases out."
+        )
+    try:
+        return model.ground([Query(image, phrase) for phrase in phrases])
+    except NotScorable as reason:
+        raise BenchError(f"{model.card.name}: {reason}. Name another model.") from reason
+
+
+def said(answer: Grounding) -> str:
+    """One line for an answer: boxes in percent of width and height, none, or what was unreadable.
+
+    >>> said(Grounding(boxes=np.float32([[0.1, 0.2, 0.5, 0.6]])))
+    'x 10-50 %, y 20-60 %'
+    """
+    if answer.status == "malformed":
+        return f"unreadable answer {answer.raw[:80]!r}"
+    if not len(answer.boxes):
+        return "a heat map, no boxes" if answer.heatmap is not None else "none"
+    rows = (np.asarray(answer.boxes) * 100).round().astype(int).tolist()
+    return "; ".join(f"x {a}-{c} %, y {b}-{d} %" for a, b, c, d in rows)
+
+
+def draw(image: Image, answers: Sequence[tuple[str, Grounding]]) -> PIL.Image.Image:
+    """The image with each phrase's boxes in a color of their own."""
+    film = PIL.Image.fromarray(image.read())
+    factor = max(1.0, LEAST / max(film.size))
+    film = film.resize((round(film.width * factor), round(film.height * factor))).convert("RGB")
+    pen = PIL.ImageDraw.Draw(film)
+    width = max(2, round(max(film.size) / 300))
+    for number, (phrase, answer) in enumerate(answers):
+        color = COLORS[number % len(COLORS)]
+        _boxes(pen, answer.boxes, film.size, (color, width))
+        pen.text((8, 8 + 14 * number), phrase, fill=color)
+    return film
+
+
+def _boxes(
+    pen: PIL.ImageDraw.ImageDraw, boxes: Boxes, size: tuple[int, int], style: tuple[str, int]
+) -> None:
+    for box in to_pixels(boxes, width=size[0], height=size[1]).tolist():
+        pen.rectangle(box, outline=style[0], width=style[1])
+
+
+def _texts(reports: Path | None, data: Sequence[str], limit: int) -> list[str]:
+    if reports is not None:
+        return [line for line in reports.read_text("utf-8").splitlines() if line.strip()]
+    from harness.data_access import DataAccess
+    from harness.roots import data_roots
+    from harness.samples import ImageText
+    from harness.suite_schema import Evaluation
+
+    access = DataAccess(data_roots(data), limit)
+    loaded = access.load(Evaluation(task="retrieval", dataset="mimic-cxr", split="test"))
+    if loaded.dataset is None:
+        raise BenchError(f"{loaded.reason} Or name a text file: --reports FILE.")
+    found = [one.text for one in loaded.dataset.samples if isinstance(one, ImageText)]
+    return list(dict.fromkeys(found))
+
+
+def nearest_texts(
+    model: EmbeddingModel, image: Image, texts: Sequence[str], count: int
+) -> list[tuple[float, str]]:
+    """The `count` texts nearest to the image with their cosine, nearest first."""
+    vector = model.embed_images([model.prepare_image(image)])[0]
+    similarity = model.embed_texts(list(texts)) @ vector
+    best = np.argsort(-similarity, kind="stable")[:count]
+    return [(float(similarity[row]), texts[row]) for row in best]
+
+
+def _print_nearest(model: Any, image: Image, texts: Sequence[str], count: int) -> None:
+    try:
+        found = nearest_texts(model, image, texts, count)
+    except NotScorable as reason:
+        click.echo(f"nearest reports: {reason}")
+        return
+    click.echo(f"nearest of {len(texts)} reports:")
+    for cosine, text in found:
+        click.echo(f"  {cosine:.3f}  {text}")
+
+
+def _print_report(model: Captioner, image: Image) -> None:
+    try:
+        click.echo(f"report: {model.caption([image])[0]}")
+    except NotScorable as reason:
+        click.echo(f"report: {reason}")
