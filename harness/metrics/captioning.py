@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int
 
-from harness.metrics.metric import Metric, macro_mean, mean, ratio
+from harness.metrics.metric import FromSums, Metric, mean, ratio
 from harness.samples import Located
 
 Table = Bool[np.ndarray, "n findings"]
@@ -93,6 +93,17 @@ def _macro_f1(outcomes: CaptionOutcomes) -> np.ndarray:
     return rows
 
 
+def _mean_of_kinds(sums: np.ndarray, _: np.ndarray) -> np.ndarray:
+    """The mean F1 of the kinds that are there or were said; the first half of the columns is 2TP.
+
+    `metric.macro_mean` takes one kind per row, a report can have many.
+    """
+    hits, count = np.split(sums, 2, axis=1)
+    present = count > 0
+    shares = np.where(present, hits / np.where(present, count, 1), 0)
+    return np.asarray(shares.sum(axis=1) / present.sum(axis=1))
+
+
 def _precision(outcomes: CaptionOutcomes) -> np.ndarray:
     return _share(outcomes.true & outcomes.said, outcomes.said, ~outcomes.dense)
 
@@ -163,7 +174,7 @@ CAPTION_METRICS: Mapping[str, Metric] = {
         Metric(
             "finding_f1/macro",
             _macro_f1,
-            macro_mean,
+            FromSums(_mean_of_kinds),
             "finding_f1 of each kind of finding, averaged over the kinds.",
             needs=_REPORT,
         ),
