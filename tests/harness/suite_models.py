@@ -168,3 +168,31 @@ class Turned(Pixels):
 def turned(device: str, **options: Any) -> Turned:
     del device
     return Turned(**options)
+
+
+class Rounding(Pixels):
+    """A matrix product of a whole batch: its last digits depend on what shares the batch."""
+
+    def __init__(self) -> None:
+        super().__init__("rounding")
+        self.weights = np.random.default_rng(5).normal(size=(64, 512)).astype(np.float32)
+
+    def embed_images(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
+        rows = super().embed_images(prepared) @ self.weights
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        rows = super().embed_texts(texts) @ self.weights
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def rounding(device: str) -> Rounding:
+    del device
+    return Rounding()
+
+
+def raises_on(device: str, *, rank: str) -> Any:
+    """A model that only one of several processes cannot load."""
+    if os.environ.get("RANK") == rank:
+        raise RuntimeError(f"no such chip: {device}")
+    return Pixels("raises_on")
