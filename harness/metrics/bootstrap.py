@@ -7,8 +7,8 @@ nor the machine changes an interval.
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -69,42 +69,65 @@ def on_grid(sums: np.ndarray, weight: float) -> np.ndarray:
     )
 
 
-def patient_sums(rows: np.ndarray, patients: np.ndarray, count: int) -> np.ndarray:
+def patient_sums(
+    reduce: FromSums, rows: np.ndarray, patients: np.ndarray, count: int
+) -> np.ndarray:
     """Column sums per patient and, last, the number of rows, (count, k + 1)."""
     keep = scored(rows)
-    columns = np.column_stack([rows[keep], np.ones(int(keep.sum()))])
-    sums = np.zeros((count, columns.shape[1]))
-    np.add.at(sums, patients[keep], columns)
+    columns = reduce.columns(rows[keep])
+    sums = np.zeros((count, columns.shape[1] + 1))
+    np.add.at(sums[:, :-1], patients[keep], columns)
+    np.add.at(sums[:, -1], patients[keep], 1.0)
     return sums
 
 
-def _general_draws(
-    metric: Metric, rows: np.ndarray, patients: np.ndarray, counts: np.ndarray
-) -> np.ndarray:
+@dataclass(frozen=True)
+class _Cell:
+    """One number to be drawn: its sums per patient, or its rows where sums do not suffice."""
+
+    metric: Metric
+    sums: np.ndarray | None
+    rows: np.ndarray
+    patients: np.ndarray
+
+
+def _cell(metric: Metric, rows: np.ndarray, patients: np.ndarray, count: int) -> _Cell:
+    if isinstance(metric.reduce, FromSums):
+        none = np.zeros(0)
+        return _Cell(metric, patient_sums(metric.reduce, rows, patients, count), none, none)
     keep = scored(rows)
-    return metric.reduce(rows[keep], np.take(counts, patients[keep], axis=1))
+    return _Cell(metric, None, rows[keep], patients[keep])
 
 
-def draw_values(
-    cells: list[tuple[Metric, np.ndarray]], patients: Int[np.ndarray, " n"], draws: int, seed: int
-) -> Float[np.ndarray, "cells draws"]:
-    """The value of each (metric, rows) in each draw, all cells resampled together."""
-    codes, index = np.unique(patients, return_inverse=True)
-    count = len(codes)
-    linear = [c for c, (metric, _) in enumerate(cells) if isinstance(metric.reduce, FromSums)]
-    blocks = [patient_sums(cells[c][1], index, count) for c in linear]
+def _draw(cells: Sequence[_Cell], count: int, draws: int, seed: int) -> np.ndarray:
+    """The value of each cell in each draw, (cells, draws)."""
+    blocks = [cell.sums for cell in cells if cell.sums is not None]
     stacked = on_grid(np.column_stack(blocks), count) if blocks else np.zeros((count, 0))
-    edges = np.cumsum([0, *(block.shape[1] for block in blocks)])
     values = np.full((len(cells), draws), np.nan)
     for number, counts in enumerate(patient_draws(count, draws, seed)):
         here = slice(number * BLOCK, number * BLOCK + len(counts))
-        sums = counts @ stacked
-        for position, c in enumerate(linear):
-            part = sums[:, edges[position] : edges[position + 1]]
-            values[c, here] = cells[c][0].reduce.of_sums(part[:, :-1], part[:, -1])  # type: ignore[attr-defined]
-        for c in set(range(len(cells))) - set(linear):
-            values[c, here] = _general_draws(*cells[c], index, counts)
+        sums, end = counts @ stacked, 0
+        for row, cell in zip(values, cells, strict=True):
+            if cell.sums is None:
+                weights = np.take(counts, cell.patients, axis=1)
+                row[here] = cell.metric.reduce(cell.rows, weights)
+            elif isinstance(cell.metric.reduce, FromSums):
+                begin, end = end, end + cell.sums.shape[1]
+                part = sums[:, begin:end]
+                row[here] = cell.metric.reduce.of_sums(part[:, :-1], part[:, -1])
     return values
+
+
+def draw_values(
+    cells: Sequence[tuple[Metric, np.ndarray]],
+    patients: Int[np.ndarray, " n"],
+    draws: int,
+    seed: int,
+) -> Float[np.ndarray, "cells draws"]:
+    """The value of each (metric, rows) in each draw, all cells resampled together."""
+    codes, index = np.unique(patients, return_inverse=True)
+    made = [_cell(metric, rows, index, len(codes)) for metric, rows in cells]
+    return _draw(made, len(codes), draws, seed)
 
 
 def binomial_bounds(value: float, units: int, level: float = LEVEL) -> tuple[float, float]:
@@ -118,27 +141,30 @@ def binomial_bounds(value: float, units: int, level: float = LEVEL) -> tuple[flo
     return (0.0, 1.0 - bound) if value == 0 else (bound, 1.0)
 
 
-def _interval(
-    metric: Metric, rows: np.ndarray, patients: np.ndarray, drawn: np.ndarray
-) -> Interval:
+def _without_interval(metric: Metric, rows: np.ndarray, patients: np.ndarray) -> Interval:
+    """The value with its counts; the note says why there can be no interval, if so."""
     keep = scored(rows)
     persons = len(np.unique(patients[keep]))
-    point = value_of_rows(metric, rows)
-    base = (int(keep.sum()), persons)
+    note = ""
     if not metric.interval:
-        return Interval(point, None, None, *base, "no interval: not a sum over patients")
-    if not persons:
-        return Interval(point, None, None, *base, "nothing to score")
-    if persons < MIN_PATIENTS:
-        return Interval(point, None, None, *base, f"fewer than {MIN_PATIENTS} patients")
-    if metric.bounded and point in (0.0, 1.0):
-        note = "exact binomial bound over patients"
-        return Interval(point, *binomial_bounds(point, persons), *base, note)
+        note = "no interval: not a sum over patients"
+    elif not persons:
+        note = "nothing to score"
+    elif persons < MIN_PATIENTS:
+        note = f"fewer than {MIN_PATIENTS} patients"
+    point = value_of_rows(metric, rows)
+    return Interval(point, None, None, int(keep.sum()), persons, note)
+
+
+def _with_interval(metric: Metric, point: Interval, drawn: np.ndarray) -> Interval:
+    if metric.bounded and point.value in (0.0, 1.0):
+        low, high = binomial_bounds(point.value, point.patients)
+        return replace(point, low=low, high=high, note="exact binomial bound over patients")
     finite = drawn[np.isfinite(drawn)]
     if not len(finite):
-        return Interval(point, None, None, *base, "no draw could be scored")
+        return replace(point, note="no draw could be scored")
     low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(point, float(low), float(high), *base)
+    return replace(point, low=float(low), high=float(high))
 
 
 def score(
@@ -158,18 +184,18 @@ def score(
         seed: of the draws.
         groups: group -> (n,) mask; default one group, ``all``, of every outcome.
     """
-    patients = np.asarray(outcomes.patients)
-    masks = groups if groups is not None else {"all": np.ones(len(patients), bool)}
-    names, cells = [], []
+    codes, index = np.unique(np.asarray(outcomes.patients), return_inverse=True)
+    masks = groups if groups is not None else {"all": np.ones(len(index), bool)}
+    result: dict[str, dict[str, Interval]] = {group: {} for group in masks}
+    cells: dict[tuple[str, str], _Cell] = {}
     for name, metric in metrics.items():
         rows = contributions(metric, outcomes)
         for group, mask in masks.items():
-            names.append((group, name))
-            cells.append((metric, np.where(mask[:, None], rows, np.nan)))
-    with_interval = [c for c, (metric, _) in enumerate(cells) if metric.interval]
-    drawn = np.full((len(cells), draws), np.nan)
-    drawn[with_interval] = draw_values([cells[c] for c in with_interval], patients, draws, seed)
-    result: dict[str, dict[str, Interval]] = {group: {} for group in masks}
-    for (group, name), (metric, rows), values in zip(names, cells, drawn, strict=True):
-        result[group][name] = _interval(metric, rows, patients, values)
+            chosen = np.where(mask[:, None], rows, np.nan)
+            result[group][name] = _without_interval(metric, chosen, index)
+            if not result[group][name].note:
+                cells[group, name] = _cell(metric, chosen, index, len(codes))
+    drawn = _draw(list(cells.values()), len(codes), draws, seed)
+    for (group, name), values in zip(cells, drawn, strict=True):
+        result[group][name] = _with_interval(metrics[name], result[group][name], values)
     return result

@@ -6,7 +6,7 @@ import numpy as np
 
 from harness.metrics import rodeo
 from harness.metrics.grounding import STATUS, GroundingOutcomes
-from harness.metrics.metric import FromSums, Metric, macro_mean, mean
+from harness.metrics.metric import FromSums, Metric, class_columns, macro_mean, mean
 
 ACC_AT = (0.1, 0.3, 0.5, 0.7)
 BOXES = "boxes"
@@ -105,16 +105,20 @@ def _malformed_rows(outcomes: GroundingOutcomes) -> np.ndarray:
 
 
 def per_finding(contribute: Contribute) -> Contribute:
-    """Rows for `macro_mean`: the contribution in the finding's column, then its indicator."""
+    """The contribution with what `class_columns` needs: (numbers, finding, number of findings)."""
 
     def rows(outcomes: GroundingOutcomes) -> np.ndarray:
-        values = contribute(outcomes)[:, 0]
-        spread = np.zeros((len(values), 2 * len(outcomes.phrases.findings)))
-        line = np.arange(len(values))
-        spread[line, outcomes.phrases.finding] = np.nan_to_num(values)
-        spread[line, outcomes.phrases.finding + len(outcomes.phrases.findings)] = 1
-        spread[np.isnan(values)] = np.nan
-        return spread
+        numbers = contribute(outcomes)
+        findings = np.full(len(numbers), len(outcomes.phrases.findings))
+        return np.column_stack([numbers, outcomes.phrases.finding, findings])
+
+    return rows
+
+
+def _counted(contribute: Contribute) -> Contribute:
+    def rows(outcomes: GroundingOutcomes) -> np.ndarray:
+        values = contribute(outcomes)
+        return np.column_stack([values, np.ones(len(values))])
 
     return rows
 
@@ -123,7 +127,7 @@ def macro(metric: Metric) -> Metric:
     """The mean over findings of a metric that is a mean over phrases, as ``name/macro``."""
     return Metric(
         name=f"{metric.name}/macro",
-        contribute=per_finding(metric.contribute),
+        contribute=per_finding(_counted(metric.contribute)),
         reduce=macro_mean,
         definition=f"Mean over findings of: {metric.definition}",
         higher_is_better=metric.higher_is_better,
@@ -136,15 +140,6 @@ def _macro_f1(sums: np.ndarray, _: np.ndarray) -> np.ndarray:
     boxes = predicted + true
     values = np.where(boxes > 0, 2 * matched / np.where(boxes > 0, boxes, 1), 0.0)
     return np.asarray(values.sum(axis=1) / (boxes > 0).sum(axis=1))
-
-
-def _f1_per_finding(outcomes: GroundingOutcomes) -> np.ndarray:
-    findings = len(outcomes.phrases.findings)
-    counts = _boxed_f1_rows(outcomes)
-    spread = np.zeros((len(counts), 3, findings))
-    spread[np.arange(len(counts)), :, outcomes.phrases.finding] = np.nan_to_num(counts)
-    spread[np.isnan(counts[:, 0])] = np.nan
-    return spread.reshape(len(counts), -1)
 
 
 MIOU = Metric(
@@ -192,8 +187,8 @@ F1 = [
     ),
     Metric(
         "f1@0.5/macro",
-        _f1_per_finding,
-        FromSums(_macro_f1),
+        per_finding(_boxed_f1_rows),
+        FromSums(_macro_f1, class_columns),
         "Mean over findings of f1@0.5.",
         needs=BOXES,
     ),

@@ -113,7 +113,7 @@ def permutation_p(
     a, b, codes = _common(rows, patients)
     count = int(codes.max(initial=-1)) + 1
     if isinstance(metric.reduce, FromSums):
-        parts = np.concatenate([patient_sums(r, codes, count) for r in (a, b)])
+        parts = np.concatenate([patient_sums(metric.reduce, r, codes, count) for r in (a, b)])
         grid = on_grid(parts, 2)
 
         def differences(swap: np.ndarray) -> np.ndarray:

@@ -24,13 +24,18 @@ class FromSums:
 
     Means, ratios of sums and means of ratios are of this kind. Rows of one patient can then be
     added up once, before any draw. Also computes with `0 / 0 = nan`, without a warning.
+
+    Attributes:
+        finish: column sums (draws, k) and total weight (draws,) -> (draws,).
+        columns: what is summed, made from the rows; default the rows themselves.
     """
 
     finish: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    columns: Callable[[np.ndarray], np.ndarray] = lambda rows: rows
 
     def __call__(self, rows: Rows, weights: Weights) -> Values:
         """One number per row of weights."""
-        return self.of_sums(weights @ rows, weights.sum(axis=1))
+        return self.of_sums(weights @ self.columns(rows), weights.sum(axis=1))
 
     def of_sums(self, sums: Float[np.ndarray, "draws k"], total: Values) -> Values:
         """One number per row of column sums, `total` being the weight they stand on."""
@@ -76,7 +81,20 @@ def _macro(sums: np.ndarray, _: np.ndarray) -> np.ndarray:
     return np.asarray(shares.sum(axis=1) / present.sum(axis=1))
 
 
-macro_mean = FromSums(_macro)
+def class_columns(rows: Rows) -> Float[np.ndarray, "n spread"]:
+    """Rows (numbers..., class, number of classes) with each number in the column of its class.
+
+    >>> class_columns(np.array([[5.0, 1.0, 0, 2], [7.0, 1.0, 1, 2]])).tolist()
+    [[5.0, 0.0, 1.0, 0.0], [0.0, 7.0, 0.0, 1.0]]
+    """
+    numbers, code = rows[:, :-2], rows[:, -2].astype(np.int64)
+    classes = int(rows[:, -1].max(initial=0))
+    spread = np.zeros((len(rows), numbers.shape[1], classes))
+    spread[np.arange(len(rows)), :, code] = numbers
+    return spread.reshape(len(rows), numbers.shape[1] * classes)
+
+
+macro_mean = FromSums(_macro, class_columns)  # of rows (value, 1, class, number of classes)
 
 
 def weighted_median(rows: Rows, weights: Weights) -> Values:
@@ -128,7 +146,8 @@ def value_of_rows(metric: Metric, rows: Rows) -> float:
     if not len(kept):
         return math.nan
     if isinstance(metric.reduce, FromSums):
-        sums = np.array([[math.fsum(column) for column in kept.T.tolist()]])
+        columns = metric.reduce.columns(kept)
+        sums = np.array([[math.fsum(column) for column in columns.T.tolist()]])
         return float(metric.reduce.of_sums(sums, np.array([float(len(kept))]))[0])
     return float(metric.reduce(kept, np.ones((1, len(kept))))[0])
 

@@ -47,11 +47,23 @@ def area(boxes: Float[np.ndarray, "*batch 4"]) -> Float[np.ndarray, "*batch"]:
     return np.asarray((boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]))
 
 
-def _pairs(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    low = np.maximum(a[..., :, None, :2], b[..., None, :, :2])
-    high = np.minimum(a[..., :, None, 2:], b[..., None, :, 2:])
-    inter = np.clip(high - low, 0, None).prod(axis=-1)
-    return inter, area(a)[..., :, None] + area(b)[..., None, :] - inter
+def _corners(a: np.ndarray, b: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """x1, y1, x2, y2 of a as (p, 1, *batch) and of b as (1, t, *batch): long axes come last."""
+    first, second = (np.ascontiguousarray(np.moveaxis(boxes, (-1, -2), (0, 1))) for boxes in (a, b))
+    return [(first[c][:, None], second[c][None]) for c in range(4)]
+
+
+def _overlap(corners: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    x1, y1, x2, y2 = corners
+    width = np.maximum(np.minimum(*x2) - np.maximum(*x1), 0)
+    inter = width * np.maximum(np.minimum(*y2) - np.maximum(*y1), 0)
+    areas = [(x2[side] - x1[side]) * (y2[side] - y1[side]) for side in (0, 1)]
+    return inter, areas[0] + areas[1] - inter
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """The part of the whole; 0 where the whole is 0."""
+    return np.asarray(np.divide(part, whole, out=np.zeros_like(part), where=whole > 0))
 
 
 def iou_matrix(
@@ -62,26 +74,28 @@ def iou_matrix(
     >>> iou_matrix(np.array([[0, 0, 1, 1.0]]), np.array([[0.5, 0, 1, 1], [0, 0, 1, 1]])).tolist()
     [[0.5, 1.0]]
     """
-    inter, union = _pairs(a, b)
-    return np.where(union > 0, inter / np.where(union > 0, union, 1), 0.0)
+    return np.moveaxis(_share(*_overlap(_corners(a, b))), (0, 1), (-2, -1))
 
 
 def giou_matrix(
     a: Float[np.ndarray, "*batch p 4"], b: Float[np.ndarray, "*batch t 4"]
 ) -> Float[np.ndarray, "*batch p t"]:
     """Generalized IoU of every pair: IoU minus the empty share of the hull (CVPR 2019, eq. 1)."""
-    inter, union = _pairs(a, b)
-    low = np.minimum(a[..., :, None, :2], b[..., None, :, :2])
-    high = np.maximum(a[..., :, None, 2:], b[..., None, :, 2:])
-    hull = (high - low).prod(axis=-1)
-    safe = np.where(hull > 0, hull, 1)
-    return np.asarray(inter / np.where(union > 0, union, 1) - (hull - union) / safe)
+    corners = _corners(a, b)
+    inter, union = _overlap(corners)
+    x1, y1, x2, y2 = corners
+    hull = np.maximum(*x2) - np.minimum(*x1)
+    hull *= np.maximum(*y2) - np.minimum(*y1)
+    return np.moveaxis(_share(inter, union) - _share(hull - union, hull), (0, 1), (-2, -1))
 
 
 def _covered(boxes: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
-    across = (boxes[:, :, None, 0] <= xs[:, None, :-1]) & (boxes[:, :, None, 2] >= xs[:, None, 1:])
-    down = (boxes[:, :, None, 1] <= ys[:, None, :-1]) & (boxes[:, :, None, 3] >= ys[:, None, 1:])
-    return np.asarray((across[:, :, :, None] & down[:, :, None, :]).any(axis=1))
+    """Which cells between the cuts lie in a box, (columns, rows, g)."""
+    covered = np.zeros((len(xs) - 1, len(ys) - 1, xs.shape[1]), bool)
+    for x1, y1, x2, y2 in boxes:
+        across = (xs[:-1] >= x1) & (xs[1:] <= x2)
+        covered |= across[:, None] & ((ys[:-1] >= y1) & (ys[1:] <= y2))[None]
+    return covered
 
 
 def painted_iou(
@@ -91,13 +105,14 @@ def painted_iou(
     if predicted.shape[1] == truth.shape[1] == 1:
         return iou_matrix(predicted, truth)[:, 0, 0]
     both = np.concatenate([predicted, truth], axis=1)
-    xs = np.sort(both[:, :, [0, 2]].reshape(len(both), -1), axis=1)
-    ys = np.sort(both[:, :, [1, 3]].reshape(len(both), -1), axis=1)
-    cells = np.diff(xs)[:, :, None] * np.diff(ys)[:, None, :]
-    in_predicted, in_truth = _covered(predicted, xs, ys), _covered(truth, xs, ys)
-    inter = (cells * (in_predicted & in_truth)).sum(axis=(1, 2))
-    union = (cells * (in_predicted | in_truth)).sum(axis=(1, 2))
-    return np.asarray(inter / union)
+    boxes = np.ascontiguousarray(np.moveaxis(both, 0, -1))  # (p + t, 4, g)
+    xs = np.sort(boxes[:, [0, 2]].reshape(-1, len(both)), axis=0)
+    ys = np.sort(boxes[:, [1, 3]].reshape(-1, len(both)), axis=0)
+    cells = np.diff(xs, axis=0)[:, None] * np.diff(ys, axis=0)[None]
+    answered = _covered(boxes[: predicted.shape[1]], xs, ys)
+    true = _covered(boxes[predicted.shape[1] :], xs, ys)
+    inter = (cells * (answered & true)).sum(axis=(0, 1))
+    return np.asarray(inter / (cells * (answered | true)).sum(axis=(0, 1)))
 
 
 def union_iou(predicted: Ragged, truth: Ragged) -> Float[np.ndarray, " n"]:

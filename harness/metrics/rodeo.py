@@ -36,17 +36,22 @@ def localization_scores(
     >>> localization_scores(np.array([0.5, 0, 1.5, 1]), np.array([0, 0, 1.0, 1])).round(4).tolist()
     0.8409
     """
-    centers = (predicted[..., :2] + predicted[..., 2:] - truth[..., :2] - truth[..., 2:]) / 2
-    distance = centers / (truth[..., 2:] - truth[..., :2])
-    return np.asarray(np.exp2(-(distance**2).sum(axis=-1)))
+    squared = 0.0
+    for low, high in ((0, 2), (1, 3)):
+        apart = predicted[..., low] + predicted[..., high] - truth[..., low] - truth[..., high]
+        squared = squared + (apart / (2 * (truth[..., high] - truth[..., low]))) ** 2
+    return np.asarray(np.exp2(-squared))
 
 
 def shape_scores(
     predicted: Float[np.ndarray, "*batch 4"], truth: Float[np.ndarray, "*batch 4"]
 ) -> Float[np.ndarray, "*batch"]:
     """Eq. 3's term: the IoU after both boxes are moved to the same corner."""
-    sides_p, sides_t = predicted[..., 2:] - predicted[..., :2], truth[..., 2:] - truth[..., :2]
-    inter = np.minimum(sides_p, sides_t).prod(axis=-1)
+    width, height = (
+        np.minimum(predicted[..., high] - predicted[..., low], truth[..., high] - truth[..., low])
+        for low, high in ((0, 2), (1, 3))
+    )
+    inter = width * height
     return np.asarray(inter / (area(predicted) + area(truth) - inter))
 
 

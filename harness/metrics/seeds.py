@@ -61,7 +61,7 @@ def pseudo_values(
     keep = scored(rows)
     codes = np.unique(codes[keep], return_inverse=True)[1]
     count = int(codes.max(initial=-1)) + 1
-    sums = patient_sums(rows[keep], codes, count)
+    sums = patient_sums(metric.reduce, rows[keep], codes, count)
     every = sums.sum(axis=0, keepdims=True)
     whole = metric.reduce.of_sums(every[:, :-1], every[:, -1])
     rest = every - sums
