@@ -18,8 +18,9 @@ from transformers import (
 )
 
 from harness.errors import BenchError
+from lofi.build import adapt
 from lofi.config import parse
-from lofi.model import LofiModel, adapt
+from lofi.model import LofiModel
 
 TIED = "decoder.lm_head.weight"  # the same tensor as the embeddings; safetensors keeps one
 WEIGHTS = "model.safetensors"

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from lofi.build import build
 from lofi.checkpoint import save_pretrained
 from lofi.config import LofiConfig, parse
 from lofi.convert import Released, fill, read_released
-from lofi.model import LofiModel, build
+from lofi.model import LofiModel
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ import torch
 from harness.cache_root import cache_root
 from harness.datasets.training import TrainingSet
 from harness.errors import BenchError
+from lofi.build import as_built, build
 from lofi.checkpoint import from_pretrained, save_pretrained
 from lofi.config import LofiConfig, read_preset
 from lofi.data import Studies
-from lofi.model import LofiModel, build
+from lofi.model import LofiModel
 from lofi.read import read_studies
 from lofi.source import training_set
 from lofi.train import Progress, forget, train
@@ -85,7 +86,7 @@ def _model(config: LofiConfig, source: TrainingSet, folder: Path, say: Say) -> L
     if (last / "config.json").is_file():
         # The tokenizer is the checkpoint's: more studies may have been added since.
         stored = from_pretrained(last)
-        stored.config = config
+        stored.config = as_built(config, stored.towers)
         return stored
     texts = [text for study in source for text in (study.text, *(p for p, _ in study.regions))]
     model = build(config, texts)

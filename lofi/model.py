@@ -1,7 +1,5 @@
 """LoFi: two SigLIP towers, multimodal tokens pooled from patches, a causal language model."""
 
-import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +7,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    Gemma3ForCausalLM,
-    Gemma3TextConfig,
-    SiglipConfig,
-    SiglipModel,
-)
+from transformers import Gemma3ForCausalLM, SiglipModel
 
 from lofi.config import LofiConfig
 from lofi.losses import IGNORED
-from lofi.pooling import AttentionPooling, pool_grid, position_codes
-from lofi.prompt import END, Prompts, train_tokenizer
+from lofi.pooling import AttentionPooling, pool_grid
+from lofi.prompt import Prompts
 
 
 class LofiModel(nn.Module):
@@ -128,139 +119,3 @@ class LofiModel(nn.Module):
         ).last_hidden_state[:, prefix.shape[1] :]
         kept = labels != IGNORED
         return self.decoder.lm_head(hidden[kept]), labels[kept]
-
-
-def build(config: LofiConfig, texts: Iterable[str] = ()) -> LofiModel:
-    """A model ready for training: pretrained parts loaded, fresh parts initialized, adapters added.
-
-    `texts` teach the small tokenizer of fresh parts; the start is decided by the training seed.
-    """
-    fresh = not (config.towers.pretrained and config.decoder.pretrained)
-    small = train_tokenizer(texts, config.data.vocabulary) if fresh else None
-    torch.manual_seed(config.training.seed)
-    model = LofiModel(
-        config,
-        _towers(config, small),
-        _decoder(config, small),
-        tokenizer=_tokenizer(config.decoder.pretrained, small, config.decoder.gguf_file),
-        text_tokenizer=_tokenizer(config.towers.pretrained, small),
-    )
-    if config.tokens.spatial_start:
-        _start_at_places(model)
-    return adapt(model)
-
-
-def _tokenizer(pretrained: str, small: Any, gguf_file: str = "") -> Any:
-    extra = {"gguf_file": gguf_file} if gguf_file else {}
-    return AutoTokenizer.from_pretrained(pretrained, **extra) if pretrained else small
-
-
-def _towers(config: LofiConfig, tokenizer: Any) -> SiglipModel:
-    sizes = config.towers
-    if sizes.pretrained:
-        return SiglipModel.from_pretrained(sizes.pretrained)
-    shared = {
-        "hidden_size": sizes.hidden_size,
-        "intermediate_size": 4 * sizes.hidden_size,
-        "num_attention_heads": sizes.heads,
-    }
-    vision = {
-        "num_hidden_layers": sizes.layers,
-        "image_size": sizes.image_size,
-        "patch_size": sizes.patch_size,
-        "num_channels": sizes.channels,
-    }
-    text = {
-        "num_hidden_layers": sizes.text_layers,
-        "vocab_size": len(tokenizer),
-        **_special_ids(tokenizer),
-        "max_position_embeddings": sizes.max_tokens,
-        "projection_size": sizes.hidden_size,
-    }
-    settings = SiglipConfig(vision_config={**shared, **vision}, text_config={**shared, **text})
-    model = SiglipModel(settings)
-    with torch.no_grad():  # transformers starts both at 0
-        model.logit_scale.fill_(math.log(sizes.start_scale))
-        model.logit_bias.fill_(sizes.start_bias)
-    return model
-
-
-def _decoder(config: LofiConfig, tokenizer: Any) -> Gemma3ForCausalLM:
-    sizes = config.decoder
-    if sizes.pretrained:
-        extra = {"gguf_file": sizes.gguf_file} if sizes.gguf_file else {}
-        return AutoModelForCausalLM.from_pretrained(sizes.pretrained, **extra)
-    settings = Gemma3TextConfig(
-        vocab_size=len(tokenizer),
-        **_special_ids(tokenizer),
-        hidden_size=sizes.hidden_size,
-        intermediate_size=sizes.mlp_size,
-        num_hidden_layers=sizes.layers,
-        num_attention_heads=sizes.heads,
-        num_key_value_heads=1,
-        head_dim=sizes.head_dim,
-        query_pre_attn_scalar=sizes.head_dim,
-        layer_types=["full_attention"] * sizes.layers,
-        max_position_embeddings=2048,
-        sliding_window=512,
-        initializer_range=1 / math.sqrt(sizes.hidden_size),
-    )
-    return Gemma3ForCausalLM(settings)
-
-
-def _special_ids(tokenizer: Any) -> dict[str, int]:
-    return {
-        "pad_token_id": tokenizer.pad_token_id,
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.convert_tokens_to_ids(END),
-    }
-
-
-@torch.no_grad()
-def _start_at_places(model: LofiModel) -> None:
-    embeddings = model.towers.vision_model.embeddings
-    side = math.isqrt(embeddings.num_positions)
-    codes = position_codes(side, embeddings.embed_dim)
-    embeddings.position_embedding.weight.copy_(codes * 0.5)
-    pooled = pool_grid(codes[None], model.config.tokens.pool)[0]
-    model.pooling.start_at_places(pooled)
-
-
-def adapt(model: LofiModel) -> LofiModel:
-    """The model with its low-rank adapters and with everything frozen that is not trained.
-
-    With an encoder rank, each linear layer of both towers whose name matches (and has no "head")
-    gets an adapter, and parameters with "head" in their name are trained whole, as in the released
-    code. Scale and bias are always trained.
-    """
-    from peft import LoraConfig, inject_adapter_in_model
-
-    settings = model.config.adapters
-    if settings.encoder_rank:
-        names = _linear_names(model.towers, settings.encoder_targets)
-        lora = LoraConfig(
-            r=settings.encoder_rank, lora_alpha=settings.encoder_rank, target_modules=names
-        )
-        inject_adapter_in_model(lora, model.towers)
-        for name, parameter in model.towers.named_parameters():
-            parameter.requires_grad_("lora_" in name or "head" in name)
-    if settings.freeze_encoder:
-        model.towers.requires_grad_(False)
-    if settings.decoder_rank:
-        names = _linear_names(model.decoder, settings.decoder_targets)
-        lora = LoraConfig(
-            r=settings.decoder_rank, lora_alpha=settings.decoder_rank, target_modules=names
-        )
-        inject_adapter_in_model(lora, model.decoder)
-    if not settings.freeze_encoder:
-        model.towers.logit_scale.requires_grad_(True)
-        model.towers.logit_bias.requires_grad_(True)
-    return model
-
-
-def _linear_names(module: nn.Module, targets: tuple[str, ...]) -> list[str]:
-    return [
-        name
-        for name, part in module.named_modules()
-        if isinstance(part, nn.Linear) and name.split(".")[-1] in targets and "head" not in name
-    ]

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from lofi.build import build
 from lofi.config import LofiConfig, parse
 from lofi.data import Studies, Study, chunks
-from lofi.model import LofiModel, build
+from lofi.model import LofiModel
 
 SIZE = 32
 TINY = {

@@ -194,7 +194,7 @@ def test_each_preset_is_valid(name):
 
 
 def test_tiny_presets_have_at_most_five_million_parameters():
-    from lofi.model import build
+    from lofi.build import build
 
     for name in ("lofi-tiny", "siglip-tiny", "ground-only", "lofi-tiny-region"):
         model = build(read_preset(name), ["left effusion"] * 3)

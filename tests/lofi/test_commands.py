@@ -1,0 +1,157 @@
+"""`bench train` and `bench predict` from end to end on a small world."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from harness.commands.predict import command as predict
+from harness.commands.predict import draw, said
+from harness.commands.train import command as train
+from harness.datasets.training import TrainingSet, TrainingStudy
+from harness.errors import BenchError
+from harness.images import Image
+from harness.models import Grounding
+from harness.samples import ImageRef
+from harness.text import sentences
+from lofi.card import describe
+from lofi.fit import Fit, export, fit
+from tests.lofi.conftest import SIZE, TINY, make, world
+
+
+def training_set(folder: Path, split: str) -> TrainingSet:
+    studies = []
+    for number, (square, text, regions) in enumerate(world(9, seed=len(split))):
+        file = folder / f"{split}-{number}.png"
+        PIL.Image.fromarray(square).save(file)
+        ref = ImageRef(f"{split}-{number}", file, f"p{number}", f"s{number}")
+        studies.append(TrainingStudy(ref, text, sentences(text), tuple(regions)))
+    return TrainingSet("mimic-cxr", split, "lesion", "phantom 1", tuple(studies), 9, {}, True)
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A preset file and studies that stand in for the twin."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    made = {split: training_set(tmp_path, split) for split in ("train", "validation")}
+    monkeypatch.setattr("lofi.fit.training_set", lambda _, split, *__, **___: made[split])
+    file = tmp_path / "small.yaml"
+    file.write_text(yaml.safe_dump({**TINY, "name": "small"}))
+    return file
+
+
+def test_train_leaves_a_directory_that_says_what_it_was_trained_on(small, tmp_path):
+    out = tmp_path / "run"
+    result = CliRunner().invoke(
+        train,
+        [str(small), "--out", str(out), "--device", "cpu", "-o", "training.steps=3"],
+        catch_exceptions=False,
+    )
+    assert result.exit_code == 0, result.output
+    card = describe(str(out / "best"))
+    seen = {(one.dataset, one.split, one.modality) for one in card.trained_on}
+    assert seen == {("mimic-cxr-phantom", "train", what) for what in ("images", "reports", "boxes")}
+    record = json.loads((out / "best" / "training.json").read_text())
+    assert record["step"] == 3
+    assert record["data"]["source"]["version"] == "phantom 1"
+    assert record["data"]["train"]["images"] == 9
+
+
+def test_the_same_command_goes_on_where_it_stopped(small, tmp_path):
+    wanted = Fit(str(small), tmp_path / "run", {"training.steps": 2}, device="cpu")
+    fit(wanted, say=lambda _: None)
+    more = Fit(str(small), tmp_path / "run", {"training.steps": 4}, device="cpu")
+    progress = fit(more, say=lambda _: None)
+    assert [one["from_step"] for one in progress.sessions] == [0, 2]
+    anew = Fit(str(small), tmp_path / "run", {"training.steps": 2}, device="cpu", restart=True)
+    assert len(fit(anew, say=lambda _: None).sessions) == 1
+
+
+def test_an_unknown_preset_and_a_malformed_override_say_what_is_known(tmp_path):
+    with pytest.raises(BenchError, match="Did you mean 'lofi-tiny'"):
+        fit(Fit("lofi-tinny", tmp_path))
+    with pytest.raises(BenchError, match=r"found no '='"):
+        CliRunner().invoke(train, ["lofi-tiny", "-o", "steps"], catch_exceptions=False)
+
+
+def test_an_export_is_in_half_precision_and_keeps_the_record(tmp_path):
+    make().save_pretrained(tmp_path / "m", record={"step": 7})
+    export(tmp_path / "m", tmp_path / "shipped")
+    whole, half = (
+        (tmp_path / name / "model.safetensors").stat().st_size for name in ("m", "shipped")
+    )
+    assert half < 0.6 * whole
+    assert json.loads((tmp_path / "shipped" / "training.json").read_text()) == {"step": 7}
+
+
+def test_predict_draws_boxes_and_prints_the_nearest_reports(tmp_path):
+    make().save_pretrained(tmp_path / "m", record={})
+    film = tmp_path / "film.png"
+    PIL.Image.fromarray(world(1)[0][0]).save(film)
+    reports = tmp_path / "reports.txt"
+    reports.write_text("Left nodule.\nNo effusion.\n\nThe lungs are clear.\n")
+    result = CliRunner().invoke(
+        predict,
+        [
+            str(film),
+            "left nodule",
+            "--model",
+            str(tmp_path / "m"),
+            "--device",
+            "cpu",
+            "--reports",
+            str(reports),
+            "--nearest",
+            "2",
+        ],
+        catch_exceptions=False,
+    )
+    assert result.exit_code == 0, result.output
+    assert "left nodule: " in result.output
+    assert "nearest of 3 reports" in result.output
+    with PIL.Image.open(tmp_path / "film-boxes.png") as drawn:
+        assert drawn.size == (512, 512)
+
+
+def test_a_box_is_drawn_where_it_is(tmp_path):
+    file = tmp_path / "black.png"
+    PIL.Image.fromarray(np.zeros((SIZE, 2 * SIZE), np.uint8)).save(file)
+    answer = Grounding(boxes=np.float32([[0.5, 0.25, 0.75, 0.75]]))
+    film = np.asarray(draw(Image("black", file), [("", answer)])).astype(int)
+    assert film.shape == (256, 512, 3)
+    rows, columns = np.nonzero(film.sum(-1))
+    assert abs(columns.min() - 256) <= 2
+    assert abs(columns.max() - 384) <= 2
+    assert abs(rows.min() - 64) <= 2
+    assert abs(rows.max() - 192) <= 2
+
+
+def test_an_answer_is_said_in_one_line():
+    assert said(Grounding(status="empty")) == "none"
+    assert said(Grounding(status="malformed", raw="[[1,")) == "unreadable answer '[[1,'"
+
+
+def test_a_frozen_encoder_is_not_trained_by_the_representation_measure(tmp_path):
+    from lofi.build import build
+    from tests.lofi.conftest import settings
+
+    source = make().eval()
+    source.save_pretrained(tmp_path / "m", record={})
+    probe = build(
+        settings(
+            towers={"pretrained": str(tmp_path / "m")},
+            adapters={"freeze_encoder": True},
+            losses={"sigmoid": 0, "captioning": 0, "grounding": 1, "dense_captioning": 0},
+        ),
+        [text for _, text, _ in world()],
+    )
+    trained = {name for name, value in probe.named_parameters() if value.requires_grad}
+    assert not any(name.startswith("towers") for name in trained)
+    assert any(name.startswith("pooling") for name in trained)
+    assert probe.config.towers.image_size == SIZE
+    for name, value in source.towers.state_dict().items():
+        assert np.array_equal(probe.towers.state_dict()[name].numpy(), value.numpy())
