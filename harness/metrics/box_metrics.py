@@ -16,7 +16,7 @@ Contribute = Callable[[GroundingOutcomes], np.ndarray]
 
 def _where(rows: np.ndarray, population: np.ndarray) -> np.ndarray:
     rows = np.array(rows if rows.ndim == 2 else rows[:, None], np.float64)
-    rows[~population] = np.nan
+    np.copyto(rows, np.nan, where=~population[:, None])
     return rows
 
 

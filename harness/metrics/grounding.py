@@ -57,7 +57,7 @@ class GroundingOutcomes:
         """Patient code per phrase, (n,)."""
         return self.phrases.patients
 
-    @property
+    @cached_property
     def boxed(self) -> np.ndarray:
         """Which phrases have a true box, (n,) bool."""
         return self.truth.counts > 0

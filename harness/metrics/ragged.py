@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -20,7 +21,7 @@ class Ragged:
     def __getitem__(self, index: int) -> np.ndarray:
         return self.boxes[self.start[index] : self.start[index + 1]]
 
-    @property
+    @cached_property
     def counts(self) -> np.ndarray:
         """Boxes per set, (n,)."""
         return np.diff(self.start)
