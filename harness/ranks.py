@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from harness.errors import BenchError
+
 T = TypeVar("T")
 
 # A rank that died breaks its connections at once; this only bounds how long one may be slower.
 PATIENCE = timedelta(days=7)
 
 
-class RankFailed(Exception):
+class RankFailed(BenchError):
     """Another process of this cell has failed; the message says which and how."""
 
 
@@ -86,13 +88,21 @@ class Ranks:
 ALONE = Ranks()
 
 
-def ranks_here() -> Ranks:
+@contextmanager
+def ranks_here() -> Iterator[Ranks]:
     """This process's place by RANK and WORLD_SIZE, joined to the others; `ALONE` without them."""
     world = int(os.environ.get("WORLD_SIZE") or 1)
     if world == 1:
-        return ALONE
+        yield ALONE
+        return
     import torch.distributed
 
-    if not torch.distributed.is_initialized():
+    joined = not torch.distributed.is_initialized()
+    if joined:
         torch.distributed.init_process_group("gloo", timeout=PATIENCE)
-    return Ranks(int(os.environ["RANK"]), world)
+    ranks = Ranks(int(os.environ["RANK"]), world)
+    yield ranks
+    # Who leaves while another still talks to it breaks that one's connection.
+    ranks.meet()
+    if joined:
+        torch.distributed.destroy_process_group()

@@ -4,8 +4,10 @@ import hashlib
 import shlex
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import click
 from rich.console import Console
@@ -18,7 +20,7 @@ from harness.data_access import DataAccess, Loaded
 from harness.errors import BenchError
 from harness.executors import Executor, Kind
 from harness.lock import RunLock
-from harness.plan import plan_cells
+from harness.plan import CellPlan, plan_cells
 from harness.ranks import ranks_here
 from harness.record import RunRecord
 from harness.roots import data_roots
@@ -26,6 +28,7 @@ from harness.run import Settings, Watch, run_cells
 from harness.suite import pick_models, read_suite
 
 STAMP = ".leaderboard"  # of which records the leaderboard was made
+Done: TypeAlias = Sequence[tuple[RunRecord, Loaded]]
 FAILURES = {"failed", "timeout", "out_of_memory"}
 
 
@@ -78,28 +81,39 @@ def command(
         command=_command_line(),
         isolate=True if timeout or memory else isolate,
         executor=Executor(executor, workers, limits_of(timeout, memory), folder / "jobs"),
-        ranks=ranks_here(),
     )
-    first = settings.ranks.first
-    with RunProgress(quiet=quiet or not first, log_json=log_json and first) as told:
-        told.console.print(f"[dim]suite {file}, {len(cells)} cells, into {folder}[/]")
-        access = DataAccess(data_roots(data), limit, told.progress)
-        if dry_run:
+    with ranks_here() as ranks:
+        first = ranks.first
+        settings = replace(settings, ranks=ranks)
+        with RunProgress(quiet=quiet or not first, log_json=log_json and first) as told:
+            told.console.print(f"[dim]suite {file}, {len(cells)} cells, into {folder}[/]")
+            access = DataAccess(data_roots(data), limit, told.progress)
+            done = _run(cells, access, settings, told) if not dry_run else None
+        if dry_run and first:
             from harness.commands.dry_run import print_plan
 
             print_plan(cells, access, settings)
-            return
-        _make_folder(folder)
-        watch = Watch(told.started, told.progress, told.finished)
-        with _alone(folder, settings):
-            done = list(run_cells(cells, access, settings, watch))
+    if done is not None and first:
+        _finish(done, folder, quiet=quiet)
+
+
+def _run(
+    cells: Sequence[CellPlan], access: DataAccess, settings: Settings, told: RunProgress
+) -> Done:
+    """All cells, and the leaderboard where anything is new; several ranks run, the first writes."""
+    folder, ranks = settings.out, settings.ranks
+    watch = Watch(told.started, told.progress, told.finished)
+    with ExitStack() as stack:
+        with ranks.together():
+            if ranks.first:
+                _make_folder(folder)
+                stack.enter_context(_alone(folder, settings))
+        done = list(run_cells(cells, access, settings, watch))
         _refuse_if_nothing_could_be_read(done)
-        if not first:
-            return
-        with _alone(folder, settings, writing=True):
-            if told.computed or not _is_current(done, folder):
-                _write(done, folder)
-    _finish(done, folder, quiet=quiet)
+    with _alone(folder, settings, writing=True):
+        if ranks.first and (told.computed or not _is_current(done, folder)):
+            _write(done, folder)
+    return done
 
 
 def _alone(
@@ -119,7 +133,7 @@ def _make_folder(folder: Path) -> None:
         raise write_error(folder / "leaderboard.csv", error) from error
 
 
-def _refuse_if_nothing_could_be_read(done: Sequence[tuple[RunRecord, Loaded]]) -> None:
+def _refuse_if_nothing_could_be_read(done: Done) -> None:
     # One damaged dataset of several is a failure row; if there is nothing else, a user's mistake.
     reasons = dict.fromkeys(loaded.reason for _, loaded in done if loaded.damaged)
     if done and all(loaded.damaged for _, loaded in done):
@@ -130,19 +144,19 @@ def _command_line() -> str:
     return shlex.join(["bench", *sys.argv[1:]])
 
 
-def _stamp(done: Sequence[tuple[RunRecord, Loaded]]) -> str:
+def _stamp(done: Done) -> str:
     text = "".join(record.model_dump_json(exclude={"created", "environment"}) for record, _ in done)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _is_current(done: Sequence[tuple[RunRecord, Loaded]], folder: Path) -> bool:
+def _is_current(done: Done, folder: Path) -> bool:
     stamp = folder / STAMP
     pages = [folder / f"leaderboard.{kind}" for kind in ("csv", "md", "html")]
     whole = all(page.is_file() for page in pages) and stamp.is_file()
     return whole and stamp.read_text(encoding="utf-8") == _stamp(done)
 
 
-def _write(done: Sequence[tuple[RunRecord, Loaded]], folder: Path) -> None:
+def _write(done: Done, folder: Path) -> None:
     from harness.commands.pictures import sample_pictures
     from reports.leaderboard import write_leaderboard
 
@@ -152,7 +166,7 @@ def _write(done: Sequence[tuple[RunRecord, Loaded]], folder: Path) -> None:
     write_text(folder / STAMP, _stamp(done))
 
 
-def _finish(done: Sequence[tuple[RunRecord, Loaded]], folder: Path, *, quiet: bool) -> None:
+def _finish(done: Done, folder: Path, *, quiet: bool) -> None:
     from reports.leaderboard import print_leaderboard
 
     records = [record for record, _ in done]
