@@ -1,14 +1,21 @@
 """Before anything imports torch: threads that wait must not spin, and nothing may go out."""
 
+import importlib
 import os
+import sys
+from pathlib import Path
+
+OFFLINE = str(Path(__file__).parent / "offline")
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [OFFLINE, os.environ.get("PYTHONPATH")]))
+sys.path.insert(0, OFFLINE)
+sys.modules.pop("sitecustomize", None)  # the system's own, where there is one
+importlib.import_module("sitecustomize")
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-from pathlib import Path
-
-import pytest
+import pytest  # noqa: E402
 
 REPOSITORY = Path(__file__).parents[1]
 REALCXR = REPOSITORY.parent / "shared" / "realcxr"

@@ -29,7 +29,8 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     top.mkdir()
     monkeypatch.setenv("FAKE_SLURM", str(top))
     monkeypatch.setenv("PATH", f"{HERE / 'slurm'}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(REPOSITORY), str(HERE)]))
+    paths = [os.environ.get("PYTHONPATH", ""), str(REPOSITORY), str(HERE)]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     monkeypatch.setattr(executors, "POLL", 0.1)
     return top
 

@@ -1,6 +1,7 @@
 """Processes that share a cell: each does its part, and the numbers are those of one process."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -89,7 +90,7 @@ def test_accelerate_launch_gives_the_numbers_of_one_process(
 ) -> None:
     path = suite(tmp_path, "oracle", code("rounding"), code("boxer"))
     repository = many_processes.REPOSITORY
-    monkeypatch.setenv("PYTHONPATH", f"{repository}:{HERE}")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(repository), str(HERE)]))
     command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
     command += ["-m", "harness.cli", "run", path, "--data", f"manifest={EXAMPLE}", "--quiet"]
     command += ["--out", str(tmp_path / "two"), "--device", "cpu"]
