@@ -16,12 +16,14 @@ from baselines import caption_controls
 from baselines.wording import score_wording
 from harness.box_tables import BoxTable, build_box_table, clipped, tables_by_patient
 from harness.boxes import Boxes, boxes_from_unit
+from harness.exposure import TARGET
 from harness.models import (
     AnalyticChance,
     Grounding,
     ModelCard,
     NotScorable,
     Shuffled,
+    TrainedOn,
 )
 from harness.registry import find_model
 from harness.samples import ImageText, PhraseBoxes, ProbeChoice
@@ -37,7 +39,9 @@ Table = Callable[[], BoxTable | None]
 
 def describe(name: str) -> ModelCard:
     """The card of a control."""
-    return ModelCard(name=name, family="control", preprocessing="none", version=VERSION)
+    boxes = (TrainedOn(TARGET, "train", "boxes"),) if name in ("mean-box", "text-only") else ()
+    card = ModelCard(name=name, family="control", preprocessing="none", version=VERSION)
+    return replace(card, trained_on=boxes)
 
 
 def load(device: str = "cpu", *, name: str) -> Any:

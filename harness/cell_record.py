@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.environment import environment
 from harness.errors import BenchError
-from harness.exposure import exposure
+from harness.exposure import exposure, worst
 from harness.identity import key_of
 from harness.models import ModelCard
 from harness.plan import CellPlan
@@ -91,6 +91,7 @@ def model_info(card: ModelCard, plan: CellPlan) -> ModelInfo:
 def with_scores(record: RunRecord, scored: Scored) -> RunRecord:
     """The record with these scores in place of its own, status ok."""
     update = {"scores": scored.scores, "not_scored": dict(scored.not_scored), "status": "ok"}
+    update["exposure"] = worst([record.exposure, scored.exposure])
     return record.model_copy(update=update)
 
 

@@ -7,6 +7,7 @@ from harness.models import ModelCard, TrainedOn
 from harness.record import Exposure
 from harness.samples import Dataset
 
+TARGET = "(the data asked about)"  # in `trained_on`: fitted to whatever is asked about
 PHANTOM = "-phantom"  # suffix of a synthetic twin's name in `trained_on`
 _ORDER: tuple[Exposure, ...] = ("external", "unknown", "internal", "contaminated")
 
@@ -21,6 +22,12 @@ def exposure(card: ModelCard, dataset: Dataset) -> Exposure:
     if card.trained_on is None:
         return "unknown"
     return worst(_mark(seen, dataset) for seen in card.trained_on)
+
+
+def tuned_on(name: str, dataset: Dataset) -> Exposure:
+    """The mark of a row whose threshold was chosen on the validation split of `name`."""
+    twin = PHANTOM if dataset.phantom else ""
+    return _mark(TrainedOn(f"{name}{twin}", "validation", "boxes"), dataset)
 
 
 def worst(marks: Iterable[Exposure]) -> Exposure:
@@ -39,6 +46,8 @@ def _source(name: str, *, phantom: bool) -> tuple[str, bool]:
 
 
 def _mark(seen: TrainedOn, dataset: Dataset) -> Exposure:
+    if seen.dataset == TARGET:
+        return "internal"
     if _source(seen.dataset, phantom=False) != _source(dataset.name, phantom=dataset.phantom):
         return "external"
     parts = {"pooled-eval": {"validation", "test"}, "all": {"train", "validation", "test"}}

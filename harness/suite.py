@@ -127,7 +127,9 @@ def model_reference(text: str) -> ModelReference:
     if "/" in text or text.startswith("."):
         return ModelReference(name=Path(text).name, use=text)
     if ":" in text:
-        return ModelReference(name=text.partition(":")[0].rpartition(".")[2], use=text)
+        module, _, function = text.partition(":")
+        last = module.rpartition(".")[2]
+        return ModelReference(name=last if function == "load" else f"{last}-{function}", use=text)
     return ModelReference(name=text)
 
 

@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from harness.record import RunRecord
 from reports.definitions import CEILINGS
+
+if TYPE_CHECKING:  # a finished suite is printed without it
+    import pandas as pd
 
 COLUMNS = (
     *("model", "family", "task", "dataset", "phantom", "cohort", "split", "text_policy"),
@@ -115,12 +117,14 @@ def _tidy_rows(record: RunRecord, label: str) -> list[dict[str, object]]:
     return rows
 
 
-def leaderboard_frame(records: Iterable[RunRecord]) -> pd.DataFrame:
+def leaderboard_frame(records: Iterable[RunRecord]) -> "pd.DataFrame":
     """The tidy table of design section 6.9: one row per number, and one per cell without any.
 
     A model that stands more than once in a table (seeds) is told apart in `model`. `value`, `low`
     and `high` are float64 at full precision, `n` and `pool` nullable integers.
     """
+    import pandas as pd
+
     unique = unique_records(records)
     labels = model_labels(unique)
     rows = [row for record in unique for row in _tidy_rows(record, labels[record.key])]

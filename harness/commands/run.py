@@ -108,7 +108,8 @@ def _run(
             if ranks.first:
                 _make_folder(folder)
                 stack.enter_context(_alone(folder, settings))
-        done = list(run_cells(cells, access, settings, watch))
+        ran = zip(cells, run_cells(cells, access, settings, watch), strict=True)
+        done = [(_asked_for(plan, record), loaded) for plan, (record, loaded) in ran]
         _refuse_if_nothing_could_be_read(done)
     with _alone(folder, settings, writing=True):
         if ranks.first and (told.computed or not _is_current(done, folder)):
@@ -140,6 +141,16 @@ def _refuse_if_nothing_could_be_read(done: Done) -> None:
         raise BenchError("\n".join(reasons))
 
 
+def _asked_for(plan: CellPlan, record: RunRecord) -> RunRecord:
+    # The cell keeps every metric; `metrics` of the suite says which ones its leaderboard shows.
+    wanted = plan.evaluation.metrics
+    if not wanted:
+        return record
+    scores = [score for score in record.scores if score.metric in wanted]
+    reasons = {name: why for name, why in record.not_scored.items() if name in wanted}
+    return record.model_copy(update={"scores": scores, "not_scored": reasons})
+
+
 def _command_line() -> str:
     return shlex.join(["bench", *sys.argv[1:]])
 
@@ -167,7 +178,7 @@ def _write(done: Done, folder: Path) -> None:
 
 
 def _finish(done: Done, folder: Path, *, quiet: bool) -> None:
-    from reports.leaderboard import print_leaderboard
+    from reports.screen import print_leaderboard
 
     records = [record for record, _ in done]
     if not quiet:

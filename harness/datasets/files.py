@@ -10,12 +10,13 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import BenchError
 from harness.roots import how_to_get
+
+if TYPE_CHECKING:  # pandas takes a second to import, which small files need not pay
+    import pandas as pd
 
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile)
 
@@ -94,7 +95,7 @@ def inside(top: Path, relative: str, where: str) -> Path:
 
 def read_table(
     path: Path, columns: Sequence[str] = (), optional: Sequence[str] = ()
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """A large CSV file (plain, .gz or .zip) as text cells, '' where a cell is empty.
 
     Ids stay text, so 39 digits survive. A byte order mark and Windows line ends are accepted.
@@ -107,6 +108,8 @@ def read_table(
     Raises:
         BenchError: absent, truncated, not UTF-8, ragged, or a column is missing.
     """
+    import pandas as pd
+
     frame = _read_csv(path)
     if not isinstance(frame.index, pd.RangeIndex):
         raise BenchError(f"{path}: not a readable CSV table: rows have more cells than the header.")
@@ -117,7 +120,9 @@ def read_table(
     return frame[[name for name in frame.columns if name in wanted]].fillna("")
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _read_csv(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
     try:
         return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError as error:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
-from scipy import ndimage
 
 from harness.boxes import Boxes, no_boxes
 from harness.errors import BenchError
@@ -39,6 +38,8 @@ def boxes_from_heatmap(
     >>> boxes_from_heatmap(np.array([[1.0, 1.0, 0.0, 1.0]]), 0.5).tolist()
     [[0.0, 0.0, 0.5, 1.0], [0.75, 0.0, 1.0, 1.0]]
     """
+    from scipy import ndimage  # half a second, which only heat maps need pay
+
     height, width = heatmap.shape
     labels, count = ndimage.label(np.nan_to_num(heatmap, nan=-np.inf) >= threshold)
     if not count:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.boxes import no_boxes
+from harness.errors import BenchError
+from harness.exposure import tuned_on
 from harness.images import Image
 from harness.metrics.bootstrap import Interval, score
 from harness.metrics.calibration import with_boxes
@@ -20,7 +22,7 @@ from harness.models import (
     Shuffled,
     TruthGrounder,
 )
-from harness.record import Score
+from harness.record import Exposure, Score
 from harness.samples import Dataset, PhraseBoxes
 from harness.tasks import calibration
 from harness.tasks.calibration import (
@@ -37,7 +39,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KIND = "boxes"
-SHARD = 256  # answers that are stored at a time
+SHARD = 256  # answers that are stored at a time,
+SECONDS = 20.0  # or as many as this long takes: a slow model loses no more when it is killed
+EDGE = 1e-3  # how far a box may stand out of the image by rounding
 
 
 def ask(asking: Asking) -> dict[str, float]:
@@ -75,12 +79,16 @@ def _answers(
     if not isinstance(inner, GroundingModel):
         raise NotScorable("it locates nothing: no ground(queries), so it cannot run 'grounding'")
     swapped = _images(samples, model)
-    for start in range(0, len(todo), SHARD):
-        rows: list[dict[str, Any]] = []
-        for first in range(start, min(start + SHARD, len(todo)), asking.batch_size):
-            batch = todo[first : min(first + asking.batch_size, start + SHARD)]
-            rows += _batch(inner, batch, swapped, asking)
-            asking.progress("locating phrases", first + len(batch), len(todo))
+    rows: list[dict[str, Any]] = []
+    stored = time.monotonic()
+    for first in range(0, len(todo), asking.batch_size):
+        batch = todo[first : first + asking.batch_size]
+        rows += _batch(inner, batch, swapped, asking)
+        asking.progress("locating phrases", first + len(batch), len(todo))
+        if len(rows) >= SHARD or time.monotonic() - stored > SECONDS:
+            yield rows
+            rows, stored = [], time.monotonic()
+    if rows:
         yield rows
 
 
@@ -111,6 +119,7 @@ def _batch(
 def _row(sample: PhraseBoxes, answer: Grounding, seconds: float, asking: Asking) -> dict[str, Any]:
     where = f"{asking.card.name} on {sample.sample_id}"
     _refuse_non_finite(where, answer)
+    _refuse_other_units(where, np.asarray(answer.boxes, np.float64).reshape(-1, 4))
     row: dict[str, Any] = {
         "sample_id": sample.sample_id,
         "patient_id": sample.image.patient_id,
@@ -136,6 +145,22 @@ def _refuse_non_finite(where: str, answer: Grounding) -> None:
         raise NonFinite(f"{where}: a score is NaN or infinity")
     if answer.heatmap is not None and np.isinf(answer.heatmap).any():
         raise NonFinite(f"{where}: the heat map has an infinity")
+
+
+def _refuse_other_units(where: str, boxes: np.ndarray) -> None:
+    """Do nothing if all are xyxy in [0, 1]; pixels or xywh would else be scored, as misses.
+
+    Raises:
+        BenchError: a box is not.
+    """
+    outside = ((boxes < -EDGE) | (boxes > 1 + EDGE)).any(axis=1)
+    wrong = outside | (boxes[:, 2:] < boxes[:, :2]).any(axis=1)
+    if wrong.any():
+        raise BenchError(
+            f"{where}: box {boxes[wrong][0].round(4).tolist()} is not x1, y1, x2, y2 in fractions "
+            "of the original image. Convert once in the adapter: harness.boxes takes pixels and "
+            "xywh, harness.geometry the model's frame."
+        )
 
 
 def read_answers(frame: "pd.DataFrame") -> dict[str, Grounding]:
@@ -184,7 +209,8 @@ def score_answers(
         "empty": float(sum(a.status == "empty" for a in answers)),
         "phrases": float(len(samples)),
     }
-    return Scored(scores, missing, counts)
+    mark: Exposure = tuned_on(threshold.dataset, dataset) if threshold else "external"
+    return Scored(scores, missing, counts, mark)
 
 
 def _reason(needs: str, interval: Interval) -> str:

@@ -10,7 +10,7 @@ from harness.images import Image
 from harness.metrics.metric import Metric
 from harness.models import ModelCard, Query
 from harness.ranks import ALONE, Ranks
-from harness.record import Score
+from harness.record import Exposure, Score
 from harness.samples import Dataset, ImageRef
 
 if TYPE_CHECKING:  # pandas takes a second to import, which a finished suite need not pay
@@ -70,11 +70,12 @@ class Asking:
 
 @dataclass(frozen=True)
 class Scored:
-    """The scores of a cell, and why a metric has none."""
+    """The scores of a cell, why a metric has none, and the mark of what was tuned for them."""
 
     scores: list[Score]
     not_scored: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, float] = field(default_factory=dict)
+    exposure: Exposure = "external"
 
 
 @dataclass(frozen=True)

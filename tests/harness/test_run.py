@@ -5,12 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
 from harness.cli import cli
 from harness.errors import BenchError
+from harness.models import Grounding
 from harness.store import Store
 
 HERE = Path(__file__).parent
@@ -149,6 +151,59 @@ def test_scoring_one_metric_keeps_the_others_and_why_some_have_no_number(tmp_pat
         board(out).sort_values(order).reset_index(drop=True),
         before.sort_values(order).reset_index(drop=True),
     )
+
+
+@pytest.mark.parametrize("box", [[10, 20, 300, 400], [0.6, 0.2, 0.2, 0.6]])
+def test_boxes_in_pixels_or_widths_fail_the_cell_and_are_never_scored_as_misses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, box: list[float]
+) -> None:
+    import suite_models
+
+    out = tmp_path / "out"
+    answer = Grounding(np.array([box], np.float32))
+    monkeypatch.setattr(suite_models.Boxer, "_one", lambda *_: answer)
+    assert run(suite(tmp_path, code("boxer")), "--out", str(out)).exit_code == 1
+    row = board(out).set_index("task").loc["grounding"]
+    assert row["status"] == "failed"
+    assert "fractions of the original image" in row["reason"]
+
+
+def test_the_suite_says_which_metrics_its_leaderboard_shows(tmp_path: Path) -> None:
+    path, out = suite(tmp_path, "oracle, collapsed"), tmp_path / "out"
+    assert run(path, "--out", str(out)).exit_code == 0
+    some = ["-o", "evaluations.0.metrics=[recall@5, mrr]"]
+    assert run(path, "--out", str(out), *some).exit_code == 0
+    shown = board(out).query("task == 'retrieval'")
+    assert set(shown["metric"]) == {"recall@5", "mrr"}
+    assert "miou" in set(board(out).query("task == 'grounding'")["metric"])
+
+
+def test_a_slow_model_loses_no_more_than_some_seconds_of_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.tasks import grounding
+
+    monkeypatch.setattr(grounding, "SECONDS", -1.0)  # every batch takes longer than that
+    appended: list[int] = []
+    monkeypatch.setattr(
+        "harness.store.Cell.append", lambda *given, **_: appended.append(len(given[2]))
+    )
+    extra = ["--batch-size", "5", "--out", str(tmp_path / "out")]
+    run(suite(tmp_path, code("boxer")), *extra)
+    assert appended[-3:] == [5, 5, 2]
+
+
+def test_a_finished_suite_imports_no_table_library(tmp_path: Path) -> None:
+    path, out = suite(tmp_path, "oracle, centre-box, chance"), tmp_path / "out"
+    assert run(path, "--out", str(out)).exit_code == 0
+    script = (
+        "import sys; from click.testing import CliRunner; from harness.cli import cli; "
+        f"r = CliRunner().invoke(cli, ['run', {path!r}, '--data', 'manifest={EXAMPLE}', "
+        f"'--out', {str(out)!r}, '--quiet']); assert r.exit_code == 0, r.output; "
+        "print(sorted({'pandas', 'scipy', 'torch', 'pyarrow'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert found.stdout.strip() == "[]", found.stdout + found.stderr
 
 
 def test_a_broken_image_leaves_the_pool_for_all_and_is_counted(tmp_path: Path) -> None:

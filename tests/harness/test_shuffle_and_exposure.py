@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.exposure import exposure, worst
+from baselines.controls import describe
+from harness.exposure import exposure, tuned_on, worst
 from harness.models import ModelCard, NotScorable, TrainedOn
 from harness.samples import Dataset, ImageRef
 from harness.tasks.shuffle import other_images
@@ -61,6 +62,23 @@ def test_exposure_follows_patients_and_splits(
 ) -> None:
     card = ModelCard("m", "f", trained_on=(seen,))
     assert exposure(card, dataset(name, split, phantom)) == mark
+
+
+@pytest.mark.parametrize(
+    ("name", "phantom", "mark"),
+    [("ms-cxr", False, "internal"), ("ms-cxr", True, "internal"), ("manifest", False, "external")],
+)
+def test_a_threshold_tuned_on_the_targets_source_makes_the_row_internal(
+    name: str, phantom: bool, mark: str
+) -> None:
+    assert tuned_on("ms-cxr", dataset(name, "test", phantom)) == mark
+
+
+@pytest.mark.parametrize("name", ["mean-box", "text-only", "centre-box"])
+def test_boxes_averaged_over_the_targets_training_split_are_internal(name: str) -> None:
+    expected = "external" if name == "centre-box" else "internal"
+    for data in (dataset("ms-cxr", "test", True), dataset("manifest", "all")):
+        assert exposure(describe(name), data) == expected
 
 
 def test_an_undisclosed_model_is_unknown_and_never_external() -> None:

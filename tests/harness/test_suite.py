@@ -128,6 +128,11 @@ def test_models_are_picked_by_name_and_unknown_ones_are_added(tmp_path: Path) ->
     assert model_reference("pkg.file:load").target == "pkg.file:load"
 
 
+def test_two_functions_of_one_file_are_two_rows() -> None:
+    names = [model_reference(f"pkg.mine:{name}").name for name in ("load", "large", "small")]
+    assert names == ["mine", "mine-large", "mine-small"]
+
+
 def test_a_model_picked_twice_is_asked_once(tmp_path: Path) -> None:
     suite, _ = read_suite(write(tmp_path, GOOD), environ={})
     assert [m.name for m in pick_models(suite, ["oracle", "oracle"]).models] == ["oracle"]
