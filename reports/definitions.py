@@ -1,7 +1,7 @@
 """What a column says: label, definition, digits, direction; and the order columns stand in."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # Protocol section 8.10: this sentence stands over every table of phantom results.
 PHANTOM_SENTENCE = "Phantom results test code and protocol; they do not rank models on patients."
@@ -84,7 +84,7 @@ _PATTERNS: tuple[tuple[str, str, str], ...] = (
     (r"mrr(?:@\d+)?", "MRR", "Mean of 1 / rank of the first relevant candidate."),
     (r"median_rank", "median rank", "Median rank of the first relevant candidate; 1 is best."),
     (r"mean_rank", "mean rank", "Mean rank of the first relevant candidate; 1 is best."),
-    (r"tied_queries", "tied", "Share of queries whose best relevant candidate is tied."),
+    (r"tied(?:_queries)?", "tied", "Share of queries whose best relevant candidate is tied."),
     (r"ndcg@(\d+)", "nDCG@{0}", "Discounted gain of the first {0} candidates over the best order."),
     (
         r"label_precision@(\d+)",
@@ -102,8 +102,11 @@ _PATTERNS: tuple[tuple[str, str, str], ...] = (
     (r"rodeo", "RoDeO", "Harmonic mean of RoDeO localization and shape; never read alone."),
     (r"rodeo/localization", "Ro/L", "RoDeO: how near the centres of matched boxes are."),
     (r"rodeo/shape", "Ro/S", "RoDeO: overlap of matched boxes once their corners are aligned."),
+    (r"miou_swept", "swept mIoU", "IoU of the heat map, mean over thresholds set beforehand."),
+    (r"pixel_auprc", "pixel AUPRC", "Area under precision and recall over all pixels of the map."),
     (r"pointing", "pointing", "Share of phrases whose highest heat-map point lies in a true box."),
     (r"cnr", "CNR", "Contrast-to-noise ratio of the heat map, inside against outside the boxes."),
+    (r"ap", "AP", "COCO average precision, mean over IoU 0.5-0.95; it has no interval."),
     (r"a?p@([\d.]+)", "AP@{0}", "COCO average precision at IoU ≥ {0}; it has no interval."),
     (
         r"specificity(?:/(.+))?",
@@ -112,8 +115,15 @@ _PATTERNS: tuple[tuple[str, str, str], ...] = (
     ),
     (r"malformed", "malformed", "Share of answers that could not be read; each counts as wrong."),
     (r"false_empty(?:_rate)?", "false empty", "Share of boxed phrases answered 'none'."),
-    (r"accuracy", "accuracy", "Share of two-way choices made for the true text; chance is 0.5."),
+    (
+        r"accuracy(?:/(.+))?",
+        "accuracy {0}",
+        "Share of two-way choices made for the true text; chance is 0.5.",
+    ),
     (r"finding_f1", "finding F1", "F1 of the findings named, against the phantom's truth."),
+    (r"finding_precision", "finding precision", "Share of the findings named that are there."),
+    (r"finding_recall", "finding recall", "Share of the findings that are there that were named."),
+    (r"finding_accuracy", "finding", "Share of descriptions that name the box's finding."),
     (r"side_accuracy", "side", "Share of findings named with their true side."),
     (r"zone_accuracy", "zone", "Share of findings named with their true zone."),
 )
@@ -124,14 +134,23 @@ KEY_METRICS = frozenset(
         *("recall@1", "recall@5", "recall@10", "median_rank"),
         *("miou", "miou/macro", "acc@0.5", "f1@0.5", "rodeo/localization", "rodeo/shape", "cnr"),
         *("specificity/negated", "specificity/absent", "false_empty", "pointing"),
-        *("accuracy", "finding_f1", "side_accuracy", "zone_accuracy"),
+        *("accuracy", "accuracy/side", "accuracy/zone", "accuracy/finding", "accuracy/negation"),
+        *(
+            "accuracy/severity",
+            "accuracy/counterfactual",
+            "accuracy/mirror",
+            "finding_f1",
+            "side_accuracy",
+            "zone_accuracy",
+        ),
     )
 )
 
 _RANKS = ("median_rank", "mean_rank")
-_LOWER_IS_BETTER = (*_RANKS, "false_empty", "false_empty_rate", "malformed", "tied_queries")
+_LOWER_IS_BETTER = (*_RANKS, "false_empty", "false_empty_rate", "malformed", "tied_queries", "tied")
 
 _SUFFIXES = {
+    "absolute": ("absolute", "The contrast without its sign."),
     "single-box": ("1 box", "Only phrases with exactly one true box."),
     "macro": ("macro", "Mean over findings, each finding weighing the same."),
     "all": ("all phrases", "Over all phrases, those without a box included."),
@@ -149,11 +168,15 @@ def _match(metric: str) -> tuple[int, str, str] | None:
     return None
 
 
-def _split_suffix(metric: str) -> tuple[str, str]:
-    if _match(metric):
-        return metric, ""
-    base, _, suffix = metric.rpartition("/")
-    return (base, suffix) if base and _match(base) else (metric, "")
+def _split_suffix(metric: str) -> tuple[str, tuple[str, ...]]:
+    """The metric as this file knows it, and the variants named after it."""
+    base, suffixes = metric, ()
+    while not _match(base):
+        shorter, _, suffix = base.rpartition("/")
+        if not shorter:
+            return metric, ()
+        base, suffixes = shorter, (suffix, *suffixes)
+    return base, suffixes
 
 
 def definition(metric: str) -> Definition:
@@ -162,12 +185,15 @@ def definition(metric: str) -> Definition:
     >>> definition("recall@5").label, definition("miou/macro").label
     ('R@5', 'mIoU macro')
     """
-    base, suffix = _split_suffix(metric)
+    if metric.startswith("dense/"):
+        inner = definition(metric.removeprefix("dense/"))
+        return replace(inner, label=f"dense {inner.label}", text=f"Of given boxes: {inner.text}")
+    base, suffixes = _split_suffix(metric)
     found = _match(base)
     if found is None:
         return Definition(metric, f"{metric}: defined by the package that added it.")
     _, label, text = found
-    if suffix:
+    for suffix in suffixes:
         name, more = _SUFFIXES.get(suffix, (suffix, f"Variant: {suffix}."))
         label, text = f"{label} {name}", f"{text} {more}"
     places = 1 if base in _RANKS else 3
@@ -180,10 +206,15 @@ def metric_order(metric: str) -> tuple[int, str, float, str]:
     >>> sorted(["miou", "recall@10", "recall@5", "zzz"], key=metric_order)
     ['recall@5', 'recall@10', 'miou', 'zzz']
     """
-    base, suffix = _split_suffix(metric)
+    base, suffixes = _split_suffix(metric)
     found = _match(base)
     number = re.search(r"@([\d.]+)", base)
-    return (found[0] if found else 10_000, suffix, float(number[1]) if number else 0.0, metric)
+    return (
+        found[0] if found else 10_000,
+        "/".join(suffixes),
+        float(number[1]) if number else 0.0,
+        metric,
+    )
 
 
 def is_key(metric: str) -> bool:

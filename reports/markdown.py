@@ -17,6 +17,13 @@ from reports.definitions import (
 from reports.tables import ColumnKey, Panel, Row, Section, Subgroups, primary_column
 
 ROLE_TITLES = {"model": "Models", "control": "Controls", "ceiling": "Ceilings"}
+GROUPS = {
+    "fixed": "findings that anatomy places",
+    "kind=anatomy": "anatomy",
+    "kind=device": "devices",
+    "kind=finding_weak": "findings with weak boxes",
+    "no comparison": "movable findings, without sentences that compare",
+}
 Ranks = Mapping[str, str]  # record key -> "1", "2–4"; models only
 
 
@@ -63,7 +70,7 @@ def panel_title(panel: Panel, section: Section) -> str:
     if panel.relevance:
         parts.append(f"relevance {panel.relevance}: {RELEVANCES.get(panel.relevance, '')}")
     if panel.group != DEFAULT_GROUP:
-        parts.append(f"group {panel.group}")
+        parts.append(GROUPS.get(panel.group, f"group {panel.group}"))
     elif section.key.task == "grounding" and len(section.panels) > 1:
         parts.append("movable findings")
     return "; ".join(parts).strip(" :")
