@@ -212,8 +212,16 @@ def _svg(canvas: Canvas) -> str:
     for color, variable in THEME.items():
         text = text.replace(color, variable)
     font = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
-    return re.sub(r"(font: [\d.]+px )[^;\"]+", rf"\g<1>{font}", text)
+    text = re.sub(r"(font: [\d.]+px )[^;\"]+", rf"\g<1>{font}", text)
+    return _at_reading_size(text)
 
 
 def _without_size(found: re.Match[str]) -> str:
     return found.group(1) or found.group(2)
+
+
+def _at_reading_size(svg: str) -> str:
+    """The drawing no larger than its letters need: 10 points in it are 13 pixels on the page."""
+    found = re.search(r'viewBox="0 0 ([\d.]+)', svg)
+    width = round(float(found.group(1)) * 1.3) if found else 560
+    return svg.replace("<svg", f'<svg style="max-width:{width}px"', 1)
