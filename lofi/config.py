@@ -104,6 +104,7 @@ class Data(Settings):
     boxes: Literal["lesion", "region"] = "lesion"
     phrases_per_image: int = Field(1, ge=1)
     negatives: float = Field(0.0, ge=0, lt=1)  # share of grounding prompts whose answer is `[]`
+    replace_normals: float = Field(0.0, ge=0, le=1)  # chance that a normal study is redrawn
     brightness: float = Field(0.0, ge=0)  # jitter of gain and offset; geometry is never changed
     shift: float = Field(
         0.0, ge=0, lt=0.5

@@ -12,7 +12,6 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from harness.boxes import Boxes, no_boxes
-from harness.chunks import chunk_text
 from harness.text import normalize, sentences
 from lofi.config import LofiConfig
 from lofi.location import REPORT_PROMPT, boxes_answer, description_prompt, grounding_prompt
@@ -30,6 +29,7 @@ class Study:
     chunks: tuple[str, ...]
     regions: tuple[tuple[str, Boxes], ...] = ()
     frame: tuple[int, int] = (1, 1)  # width and height of the original picture
+    normal: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,6 @@ class Studies:
 
 def _texts(item: Study) -> tuple[str, ...]:
     return (*item.chunks, *sentences(item.text))
-
-
-def chunks(text: str, tokenizer: Any, limit: int) -> tuple[str, ...]:
-    """The text in pieces of whole sentences that the text tower reads uncut."""
-
-    def count(texts: Sequence[str]) -> list[int]:
-        return [len(ids) for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
-
-    return tuple(chunk_text(text, limit, count))
 
 
 def order(seed: int, step: int, *, size: int, total: int) -> Int[np.ndarray, " size"]:
@@ -170,7 +161,20 @@ class Batches:
         size = training.batch_size // count
         places = np.arange(index * size, (index + 1) * size)
         draws = [np.random.default_rng([training.seed, 2, step, int(place)]) for place in places]
-        return self._collate(every[places], places, draws)
+        images = np.array(
+            [
+                self._redrawn(int(image), draw)
+                for image, draw in zip(every[places], draws, strict=True)
+            ]
+        )
+        return self._collate(images, places, draws)
+
+    def _redrawn(self, image: int, draw: np.random.Generator) -> int:
+        """The image, or for a normal study now and then any other (the released reader's rule)."""
+        chance = self.config.data.replace_normals
+        if chance and self.studies.items[image].normal and draw.random() < chance:
+            return int(draw.integers(len(self.studies)))
+        return image
 
     def _collate(
         self, images: np.ndarray, places: np.ndarray, draws: Sequence[np.random.Generator]

@@ -12,14 +12,16 @@ import numpy as np
 from filelock import FileLock
 from jaxtyping import UInt8
 
+from harness.chunks import chunk_text
 from harness.datasets.training import TrainingStudy
 from harness.errors import BenchError
 from harness.images import Image
-from lofi.data import Studies, Study, chunks
+from lofi.data import Studies, Study
 from lofi.picture import PaddedFrame, to_square
 
 Say = Callable[[str], None]
 VERSION = 1  # of the squares; raise it when `to_square` changes
+NOT_ABNORMAL = {"No Finding", "Normal"}
 _BLOCK = 256
 
 
@@ -83,7 +85,17 @@ def _study(
         chunks=chunks(study.text, tokenizer, limit),
         regions=tuple(regions),
         frame=(size[0], size[1]),
+        normal=not set(study.labels) - NOT_ABNORMAL,
     )
+
+
+def chunks(text: str, tokenizer: Any, limit: int) -> tuple[str, ...]:
+    """The text in pieces of whole sentences that the text tower reads uncut."""
+
+    def count(texts: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
+
+    return tuple(chunk_text(text, limit, count))
 
 
 def squares_of(

@@ -6,8 +6,9 @@ import torch
 
 from lofi.build import build
 from lofi.config import LofiConfig, parse
-from lofi.data import Studies, Study, chunks
+from lofi.data import Studies, Study
 from lofi.model import LofiModel
+from lofi.read import chunks
 
 SIZE = 32
 TINY = {

@@ -94,20 +94,10 @@ def test_predict_draws_boxes_and_prints_the_nearest_reports(tmp_path):
     PIL.Image.fromarray(world(1)[0][0]).save(film)
     reports = tmp_path / "reports.txt"
     reports.write_text("Left nodule.\nNo effusion.\n\nThe lungs are clear.\n")
+    named = ["--model", str(tmp_path / "m"), "--reports", str(reports)]
     result = CliRunner().invoke(
         predict,
-        [
-            str(film),
-            "left nodule",
-            "--model",
-            str(tmp_path / "m"),
-            "--device",
-            "cpu",
-            "--reports",
-            str(reports),
-            "--nearest",
-            "2",
-        ],
+        [str(film), "left nodule", "--device", "cpu", "--nearest", "2", *named],
         catch_exceptions=False,
     )
     assert result.exit_code == 0, result.output

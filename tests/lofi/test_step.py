@@ -1,6 +1,7 @@
 """A step's gradients: weight 0 leaves nothing, parts equal the whole, two processes equal one."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 import torch.multiprocessing as mp
 
 from lofi.config import LOSSES
-from lofi.data import Batches
+from lofi.data import Batches, Studies
 from lofi.step import backward
 from tests.lofi.conftest import make, studies_for
 
@@ -99,6 +100,24 @@ def test_the_shares_of_two_processes_are_together_the_batch_of_one():
     assert torch.equal(torch.cat([part.texts for part in parts]), whole.texts)
     asked = sum(len(part.rows["grounding"].image) for part in parts)
     assert asked == len(whole.rows["grounding"].image)
+
+
+def test_a_normal_study_is_redrawn_with_the_chance_given_and_others_never():
+    model = make(data={"replace_normals": 0.7}, training={"batch_size": 12})
+    studies = studies_for(model)
+    normal = {n for n, item in enumerate(studies.items) if not item.regions}
+    items = tuple(replace(item, normal=n in normal) for n, item in enumerate(studies.items))
+    tools = (model.prompts, model.text_tokenizer)
+    batches = Batches(Studies(studies.squares, items), model.config, tokenizers=tools)
+    kept = [
+        batches._redrawn(image, np.random.default_rng([image, n])) == image
+        for image in range(12)
+        for n in range(100)
+    ]
+    share = np.reshape(kept, (12, 100)).mean(1)
+    assert all(share[n] == 1 for n in range(12) if n not in normal)
+    # 0.3 are kept, and one in twelve of the others is drawn again.
+    assert np.mean([share[n] for n in normal]) == pytest.approx(0.3 + 0.7 / 12, abs=0.08)
 
 
 def test_an_epoch_shows_every_image_once():
