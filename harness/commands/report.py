@@ -13,6 +13,9 @@ from harness.commands.options import data_option, output_options
 @click.option("--out", type=click.Path(path_type=Path), help="Folder (default: the first RUNS).")
 @click.option("--title", default="", help="Heading of the page (default: the suites' names).")
 @click.option("--private", is_flag=True, help="Add text and pixels of restricted data; stamped.")
+@click.option(
+    "--picture", type=click.Path(path_type=Path), help="Also a PNG of the page (needs Chromium)."
+)
 @click.option("--tables-only", is_flag=True, help="No ranks, figures or samples; opens no data.")
 @data_option
 @output_options
@@ -21,6 +24,7 @@ def command(
     out: Path | None,
     title: str,
     private: bool,
+    picture: Path | None,
     tables_only: bool,
     data: Sequence[str],
     log_json: bool,
@@ -43,5 +47,9 @@ def command(
         files = write_report(found, folder, source=source, title=title, private=private)
     if not quiet:
         click.echo(f"report: {files[0]} (and {', '.join(file.name for file in files[1:])})")
+    if picture is not None:
+        from reports.picture import take_picture
+
+        click.echo(f"picture: {take_picture(files[0], picture)}")
     if private:
         click.echo("private: holds text or pixels of restricted data; do not publish.", err=True)

@@ -1,10 +1,15 @@
 """The page as a reader has it: opened from a file in a browser that reaches nothing else."""
 
-import pytest
+from pathlib import Path
 
+import pytest
+from PIL import Image
+
+from harness.errors import BenchError
 from harness.record import ModelInfo, Score
 from reports.drawing import Picture
 from reports.page import Extras, render_page
+from reports.picture import take_picture
 from reports.published import published_tables
 from reports.report import write_report
 from reports.runs import dataset_source, read_runs
@@ -172,8 +177,6 @@ def test_text_stands_out_from_the_paper(opened, scheme):
 
 
 def test_markup_in_names_reasons_and_captions_stays_text(browser, record, mious, tmp_path):
-    from PIL import Image
-
     rows = [
         record(EVIL, task="grounding", scores=mious(0.4), exposure="external"),
         record("gone", task="grounding", status="failed", reason=EVIL, scores=[]),
@@ -188,3 +191,17 @@ def test_markup_in_names_reasons_and_captions_stays_text(browser, record, mious,
     assert browser.run("return document.title") == EVIL  # the heading, as text; not "owned"
     assert browser.run("return document.scripts.length") == 1
     assert EVIL in browser.run("return document.body.innerText")
+
+
+@pytest.mark.usefixtures("chromium")
+def test_the_picture_of_a_page_has_the_size_asked_for(page, tmp_path):
+    source = Path(page.removeprefix("file://"))
+    with Image.open(take_picture(source, tmp_path / "p.png", width=900, height=700)) as taken:
+        assert taken.size == (900, 700)
+        assert len(taken.convert("L").getcolors()) > 20
+
+
+def test_a_picture_without_a_browser_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BenchError, match="needs Chromium"):
+        take_picture(tmp_path / "page.html", tmp_path / "p.png")
