@@ -169,5 +169,9 @@ def card_summary(name: str) -> tuple[str, str, str, str]:
     card = read_card(name)
     seen = "undisclosed"
     if card.trained_on is not None:
-        seen = ", ".join(dict.fromkeys(f"{s.dataset} {s.split}" for s in card.trained_on))
+        names = (
+            s.dataset if s.dataset == "undisclosed" else f"{s.dataset} {s.split}"
+            for s in card.trained_on
+        )
+        seen = ", ".join(dict.fromkeys(names))
     return card.family, card.licence, seen, card.verified

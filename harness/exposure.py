@@ -8,6 +8,7 @@ from harness.record import Exposure
 from harness.samples import Dataset
 
 TARGET = "(the data asked about)"  # in `trained_on`: fitted to whatever is asked about
+UNDISCLOSED = "undisclosed"  # in `trained_on`: further data that were never named
 PHANTOM = "-phantom"  # suffix of a synthetic twin's name in `trained_on`
 _ORDER: tuple[Exposure, ...] = ("external", "unknown", "internal", "contaminated")
 
@@ -48,6 +49,8 @@ def _source(name: str, *, phantom: bool) -> tuple[str, bool]:
 def _mark(seen: TrainedOn, dataset: Dataset) -> Exposure:
     if seen.dataset == TARGET:
         return "internal"
+    if seen.dataset == UNDISCLOSED:
+        return "unknown"
     if _source(seen.dataset, phantom=False) != _source(dataset.name, phantom=dataset.phantom):
         return "external"
     parts = {"pooled-eval": {"validation", "test"}, "all": {"train", "validation", "test"}}

@@ -1,0 +1,266 @@
+"""Cards: complete, honest about what is absent, and refused when they say what they may not."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from baselines.cards import card_names, card_summary, describe, read_card
+from baselines.weights import fetch, locate
+from harness.errors import BenchError, WeightsAbsent
+from harness.exposure import exposure
+from harness.samples import Dataset
+
+MUST_HAVE = [
+    "clip-vit-l-14",
+    "openclip-vit-h-14",
+    "siglip2-so400m-512",
+    "biomedclip",
+    "pubmedclip",
+    "xraysiglip-l-16-384",
+    "xrayclip-l-14",
+    "medsiglip-448",
+    "chexzero",
+    "biovil-t",
+    "biovil",
+    "rad-dino",
+    "medgemma-1.5-4b",
+    "qwen2.5-vl-7b",
+    "qwen3-vl-8b",
+    "radvlm",
+    "chexone",
+    "paligemma2-3b-mix-448",
+    "florence-2-large-ft",
+    "grounding-dino-base",
+    "cxr-clip-swint-mc",
+    "carzero",
+    "maira-2",
+    "chexagent-2",
+    "k2sight",
+    "medrpg",
+    "chex",
+    "bmc-clip",
+    "medimageinsight",
+    "llm2clip4cxr",
+]
+
+
+@pytest.fixture(autouse=True)
+def _empty_machine(monkeypatch, tmp_path_factory):
+    """No weights anywhere: caches of the user are not looked at."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path_factory.mktemp("hub")))
+    monkeypatch.delenv("BENCH_WEIGHTS", raising=False)
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A function that writes a card file with changes and gives its path."""
+
+    def write(**changes) -> str:
+        content = {
+            "title": "Mine",
+            "family": "hf_dual",
+            "source": {"hub": "me/mine"},
+            "licence": "MIT",
+            "trained_on": [],
+            "verified": "never",
+            **changes,
+        }
+        file = tmp_path / "mine.yaml"
+        file.write_text(yaml.safe_dump({k: v for k, v in content.items() if v is not ...}))
+        return str(file)
+
+    return write
+
+
+def snapshot(root: Path, repository: str, commit: str, files: dict[str, str]) -> Path:
+    """A repository as it lies in the cache of Hugging Face."""
+    folder = root / ("models--" + repository.replace("/", "--"))
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text(commit)
+    for name, content in files.items():
+        file = folder / "snapshots" / commit / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    return folder
+
+
+# --- the cards of the package
+
+
+def test_the_models_that_must_be_there_have_cards():
+    assert not set(MUST_HAVE) - set(card_names())
+
+
+@pytest.mark.parametrize("name", card_names())
+def test_a_card_reads_in_every_variant_and_its_absence_says_how_to_get_it(name):
+    card = read_card(name)
+    for variant in card.variants:
+        assert read_card(name, variant) != card
+    with pytest.raises(WeightsAbsent) as absent:
+        describe(card=name)
+    message = str(absent.value)
+    assert message.startswith(f"{name}: ")
+    assert f"Licence: {card.licence}" in message
+    assert card.gate in message
+    assert "bench fetch" in message or "export BENCH_W" in message
+    assert all(card_summary(name))
+
+
+def test_a_description_costs_no_torch():
+    code = (
+        "import sys; from baselines.cards import card_names, read_card\n"
+        "[read_card(n) for n in card_names()]\n"
+        "sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'open_clip')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_a_model_saw_decides_its_mark():
+    def mark(name: str, dataset: str, split: str = "test") -> str:
+        card = read_card(name)
+        from baselines.cards import model_card
+        from baselines.weights import Weights
+
+        data = Dataset(dataset, "grounding", split, "frontal", "1", ())
+        return exposure(model_card(card, Weights(Path(), "x")), data)
+
+    assert mark("biovil-t", "ms-cxr") == "internal"  # MIMIC-CXR train; MS-CXR lies in it
+    assert mark("biovil-t", "padchest-gr") == "external"
+    assert mark("chexzero", "mimic-cxr") == "contaminated"  # trained on all of it
+    assert mark("radvlm", "ms-cxr") == "contaminated"
+    assert mark("qwen2.5-vl-7b", "ms-cxr") == "unknown"
+    assert mark("medsiglip-448", "padchest-gr") == "unknown"  # further data undisclosed
+    assert mark("medsiglip-448", "ms-cxr") == "internal"
+    assert mark("openclip-vit-h-14", "ms-cxr") == "external"
+
+
+# --- finding weights
+
+
+def test_a_snapshot_in_the_cache_is_found_and_its_commit_is_the_identity(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    snapshot(tmp_path, "google/medsiglip-448", "c" * 40, {"model.safetensors": "w"})
+    card = describe(card="medsiglip-448")
+    assert card.weights == "google/medsiglip-448@" + "c" * 40
+    assert card.max_tokens == 64
+
+
+def test_half_a_snapshot_is_absent(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    snapshot(tmp_path, "google/medsiglip-448", "c" * 40, {"config.json": "{}"})
+    with pytest.raises(WeightsAbsent):
+        describe(card="medsiglip-448")
+
+
+def test_the_second_repository_is_needed_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    card = read_card("biomedclip")
+    snapshot(tmp_path, card.source.hub, "a" * 40, {"open_clip_config.json": "{}"})
+    with pytest.raises(WeightsAbsent, match=card.source.also[0]):
+        describe(card="biomedclip")
+    snapshot(tmp_path, card.source.also[0], "b" * 40, {"config.json": "{}"})
+    assert describe(card="biomedclip").weights.endswith("@" + "a" * 40)
+    assert list(locate(card).also) == list(card.source.also)
+
+
+def test_own_folders_of_weights_are_identified_by_content(tmp_path, monkeypatch):
+    identities = []
+    for number, content in enumerate(["one", "one", "two"]):
+        root = tmp_path / str(number)
+        (root / "chexzero").mkdir(parents=True)
+        name = read_card("chexzero").source.files[0]
+        (root / "chexzero" / name).write_text(content)
+        monkeypatch.setenv("BENCH_WEIGHTS", str(root))
+        identities.append(describe(card="chexzero").weights)
+    assert identities[0] == identities[1] != identities[2]
+
+
+def test_a_file_that_is_not_the_cards_is_refused(written, tmp_path):
+    (tmp_path / "w.pt").write_text("other")
+    source = {"hub": "me/mine", "files": ["w.pt"], "sha256": ["0" * 64]}
+    with pytest.raises(BenchError, match=r"w\.pt has SHA-256 .*the card says 000000000000"):
+        describe(card=written(source=source))
+
+
+def test_a_folder_of_weights_that_does_not_exist_is_an_error():
+    with pytest.raises(BenchError, match="/no/such is no folder"):
+        describe(card="medsiglip-448", path="/no/such")
+
+
+def test_fetch_says_where_a_person_gets_what_no_hub_has():
+    with pytest.raises(BenchError, match=r"github\.com/rajpurkarlab/CheXzero"):
+        fetch(read_card("chexzero"))
+
+
+# --- cards of others
+
+
+def test_a_card_of_ones_own_reads_and_takes_its_name_from_the_file(written):
+    card = read_card(written(text={"max_tokens": 64}))
+    assert (card.name, card.text.max_tokens) == ("mine", 64)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"licence": ...}, "mine.yaml: licence: Field required"),
+        ({"famly": "x"}, "mine.yaml: famly: Extra inputs are not permitted"),
+        ({"family": "hf_duel"}, "mine.yaml: family: .*hf_dual"),
+        ({"image": {"geometry": "squish 3"}}, "unknown geometry step 'squish'"),
+        ({"family": "hf_vlm"}, "family hf_vlm needs a section 'vlm'"),
+        (
+            {"family": "hf_vlm", "vlm": {"prompt": "a", "codec": "qwen", "coordinates": ""}},
+            "unknown box codec 'qwen'",
+        ),
+        ({"family": "checkpoint"}, "needs 'architecture'"),
+        ({"source": {}}, "source needs a hub repository or a url"),
+        ({"runtime": {"remote_code": True}}, "needs source.revision to be a commit"),
+        (
+            {
+                "runtime": {"remote_code": True},
+                "source": {"hub": "me/mine", "revision": "a" * 40},
+            },
+            "only cards that come with the package may run code",
+        ),
+    ],
+)
+def test_a_card_that_says_what_it_may_not_is_refused(written, changes, message):
+    with pytest.raises(BenchError, match=message):
+        read_card(written(**changes))
+
+
+def test_a_yaml_tag_is_data_and_not_a_program(tmp_path):
+    file = tmp_path / "bad.yaml"
+    file.write_text("!!python/object/apply:os.system ['touch fuse']")
+    with pytest.raises(BenchError, match=r"bad\.yaml: not readable as YAML"):
+        read_card(str(file))
+
+
+def test_unknown_names_get_the_nearest_known():
+    with pytest.raises(BenchError, match=r"unknown card 'biomedclp'\. Did you mean 'biomedclip'"):
+        read_card("biomedclp")
+    with pytest.raises(BenchError, match="unknown variant of biomedclip 'fullfield'"):
+        read_card("biomedclip", "fullfield")
+    with pytest.raises(BenchError, match="no such card file"):
+        read_card("nowhere/mine.yaml")
+
+
+def test_a_card_beside_its_weights_finds_them_there(tmp_path):
+    content = {
+        "title": "Mine",
+        "family": "hf_dual",
+        "source": {"hub": "me/mine"},
+        "licence": "MIT",
+        "trained_on": [],
+        "verified": "never",
+    }
+    folder = tmp_path / "my-model"
+    folder.mkdir()
+    (folder / "card.yaml").write_text(json.dumps(content))
+    (folder / "model.safetensors").write_text("w")
+    card = describe(card=str(folder))
+    assert (card.name, len(card.weights)) == ("my-model", 64)
