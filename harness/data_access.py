@@ -1,7 +1,7 @@
 """The dataset an evaluation asks for: the user's own, its phantom twin, or why it is skipped."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.box_tables import BoxTable, build_box_table, read_box_table
@@ -9,7 +9,7 @@ from harness.cache_root import cache_root
 from harness.datasets.captioned import load_captioned
 from harness.datasets.table import DatasetSpec, dataset_spec, load_dataset
 from harness.errors import BenchError, NothingToAsk
-from harness.readable import keep_readable
+from harness.readable import content_of, keep_readable
 from harness.samples import Dataset, PhraseBoxes
 from harness.suite_schema import Evaluation
 
@@ -73,7 +73,10 @@ class DataAccess:
                 dataset = samples_of(evaluation.task)
         except NothingToAsk as reason:
             return Loaded(None, str(reason))
-        return Loaded(keep_readable(dataset, self._counter("reading images")), roots=roots)
+        dataset = keep_readable(dataset, self._counter("reading images"))
+        if not phantom:
+            dataset = replace(dataset, content=content_of(dataset))
+        return Loaded(dataset, roots=roots)
 
     def _render(
         self, spec: DatasetSpec, evaluation: Evaluation

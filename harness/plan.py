@@ -50,6 +50,7 @@ class CellPlan:
             "split": dataset.split,
             "cohort": dataset.cohort,
             "fingerprint": dataset.fingerprint(),
+            **({"content": dataset.content} if dataset.content else {}),
             "options": dict(self.options),
             "text_policy": self.text_policy,
             "seed": self.seed,

@@ -13,6 +13,7 @@ from pathlib import Path
 from harness.atomic import write_text
 from harness.cache_root import cache_root
 from harness.errors import BenchError
+from harness.file_hash import file_sha256s
 from harness.images import Image
 from harness.samples import Dataset, ImageRef
 
@@ -35,6 +36,26 @@ def keep_readable(dataset: Dataset, progress: Progress | None = None) -> Dataset
     )
     excluded = dict(Counter(dataset.excluded) + lost)
     return replace(dataset, samples=kept, excluded=excluded)
+
+
+def content_of(dataset: Dataset) -> str:
+    """SHA-256 of the images' bytes by id, and of groups and second readers; no path is in it.
+
+    The fingerprint says what is asked; a film that was exchanged, or a sex that was corrected,
+    leaves it as it is and still makes other numbers.
+    """
+    images = {sample.image.image_id: sample.image for sample in dataset.samples}
+    hashes = file_sha256s([image.file for image in images.values()])
+    digest = hashlib.sha256()
+    for (name, image), file in zip(images.items(), hashes, strict=True):
+        digest.update(json.dumps([name, file, image.sex, image.age]).encode())
+    for sample in dataset.samples:
+        reader = getattr(sample, "second_reader", None)
+        groups = sorted(getattr(sample, "groups", {}).items())
+        boxes = None if reader is None else reader.tolist()
+        compares = getattr(sample, "comparison", False)
+        digest.update(json.dumps([sample.sample_id, groups, compares, boxes]).encode())
+    return digest.hexdigest()
 
 
 def _verdicts(images: list[ImageRef], progress: Progress | None) -> dict[str, str]:

@@ -106,7 +106,9 @@ class Dataset:
     """Samples of one task, split and cohort, with an account of what was left out.
 
     `restricted` data stand under a use agreement: no text, phrase or pixel reaches an output.
-    `excluded` counts samples or images by reason. `phantom` marks synthetic data.
+    `excluded` counts samples or images by reason. `phantom` marks synthetic data. `content` is a
+    digest of the image files and of what else a user may change without changing what is asked
+    (`readable.content_of`); "" where the version says it all.
     """
 
     name: str
@@ -121,6 +123,7 @@ class Dataset:
     excluded: Mapping[str, int] = field(default_factory=dict)
     text_policy: str = ""
     licence: str = ""
+    content: str = ""
 
     @property
     def n_used(self) -> int:

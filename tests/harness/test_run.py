@@ -206,6 +206,32 @@ def test_a_finished_suite_imports_no_table_library(tmp_path: Path) -> None:
     assert found.stdout.strip() == "[]", found.stdout + found.stderr
 
 
+@pytest.mark.parametrize("change", ["film", "sex", "nothing"])
+def test_a_film_or_a_fact_that_was_exchanged_is_asked_again_and_a_moved_folder_is_not(
+    tmp_path: Path, change: str
+) -> None:
+    import shutil
+
+    data, moved, log = tmp_path / "data", tmp_path / "moved", tmp_path / "log"
+    shutil.copytree(EXAMPLE, data)
+    path = suite(tmp_path, code("boxer", log=str(log)))
+    rest = ["--quiet", "--out", str(tmp_path / "out")]
+    runner = CliRunner()
+    assert runner.invoke(cli, ["run", path, "--data", f"manifest={data}", *rest]).exit_code == 0
+    before = len(log.read_text().splitlines())
+    data.rename(moved)
+    if change == "film":
+        first, second = sorted((moved / "images").iterdir())[:2]
+        first.write_bytes(second.read_bytes())
+    if change == "sex":
+        table = (moved / "manifest.csv").read_text()
+        assert ",F," in table
+        (moved / "manifest.csv").write_text(table.replace(",F,", ",M,", 1))
+    assert runner.invoke(cli, ["run", path, "--data", f"manifest={moved}", *rest]).exit_code == 0
+    again = len(log.read_text().splitlines()) > before
+    assert again == (change != "nothing")
+
+
 def test_a_broken_image_leaves_the_pool_for_all_and_is_counted(tmp_path: Path) -> None:
     import shutil
 
