@@ -5,6 +5,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from harness.record import RunRecord, cell_folder
+from harness.store import safe_name
 from reports.definitions import COUNT_TIPS, EXPOSURES
 from reports.drawing import Picture
 from reports.leaderboard import data_uri, template_environment
@@ -69,10 +71,18 @@ def render_page(
         exposures=EXPOSURES,
         count_tips=COUNT_TIPS,
         column_title=column_title,
+        cell_of=cell_of,
         anchors={section.key: f"t{index}" for index, section in enumerate(sections, 1)},
         models=len({r.model.name for s in sections for r in s.records if not r.model.control}),
         datasets=len({s.key.dataset for s in sections}),
     )
+
+
+def cell_of(record: RunRecord) -> str:
+    """The name of the record's folder below `cells/`."""
+    data = record.dataset
+    names = (safe_name(n) for n in (record.task, data.name, data.split, record.model.name))
+    return cell_folder(*names, record.key)
 
 
 def template_source(name: str) -> str:

@@ -103,8 +103,8 @@
     const rows = [];
     for (let place = first; place < last; place += 1) {
       const i = state.kept[place];
-      const name = element("span", { class: "name" }, state.data.ids[i], element("small", {}, state.data.findings[i]));
-      const row = element("div", { class: "item", role: "option", "data-place": place, "aria-selected": String(place === state.at) }, name);
+      const name = element("span", { class: "name" }, state.data.findings[i] || "–", element("small", {}, state.data.ids[i]));
+      const row = element("div", { class: "item", role: "option", "data-place": place, "data-id": state.data.ids[i], "aria-selected": String(place === state.at) }, name);
       row.append(...models().map((_, side) => score(side, i)));
       row.style.top = `${place * ROW}px`;
       rows.push(row);

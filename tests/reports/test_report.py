@@ -105,6 +105,12 @@ def test_no_folder_of_the_user_is_printed(report, toy_data):
         assert str(toy_data) not in path.read_text()
 
 
+def test_the_page_says_how_to_reproduce_each_row(report, toy_runs):
+    page = (report / "report.html").read_text()
+    for record in toy_runs.glob("cells/*/record.json"):
+        assert f"bench reproduce RUNS/cells/{record.parent.name}" in page
+
+
 def test_models_that_cannot_be_told_apart_share_ranks(toy_runs, toy_data):
     runs = read_runs([toy_runs])
     section = next(s for s in sections(runs.records) if s.key.task == "grounding")
@@ -231,7 +237,7 @@ def test_a_panel_without_numbers_has_no_lanes(record):
 
 
 def test_the_page_of_nothing_is_a_page():
-    assert "0 models" in render_page([], Extras(), title="empty")
+    assert "Controls only" in render_page([], Extras(), title="empty")
 
 
 def test_latex_escapes_what_it_would_execute(record):

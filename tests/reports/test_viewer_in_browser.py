@@ -32,7 +32,7 @@ def opened(browser, served):
 
 
 SHOWN = "document.getElementById('shown').dataset.id"
-ROWS = "[...document.querySelectorAll('#list .item .name')].map(r => r.firstChild.textContent)"
+ROWS = "[...document.querySelectorAll('#list .item')].map(r => r.dataset.id)"
 
 
 def test_it_opens_on_what_the_models_disagree_about(opened):
