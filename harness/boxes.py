@@ -19,7 +19,10 @@ def no_boxes() -> Boxes:
 
 
 def _as_rows(values: Sequence[Sequence[float]] | np.ndarray, what: str) -> np.ndarray:
-    rows = np.asarray(values, np.float64)
+    try:
+        rows = np.asarray(values, np.float64)
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"{what}: not numbers ({error})") from error
     if rows.size == 0:
         return np.zeros((0, 4))
     if rows.ndim != 2 or rows.shape[1] != 4:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.environment import environment
-from harness.errors import BenchError
+from harness.errors import BenchError, printable
 from harness.exposure import exposure, worst
 from harness.identity import key_of
 from harness.models import ModelCard
@@ -100,7 +100,7 @@ def failed_record(blank: RunRecord, error: Exception, dataset: Dataset) -> RunRe
     status: Status = "failed"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         status = "out_of_memory"
-    return blank.model_copy(update={"status": status, "reason": _why(error, dataset)})
+    return blank.model_copy(update={"status": status, "reason": printable(_why(error, dataset))})
 
 
 def _why(error: Exception, dataset: Dataset) -> str:

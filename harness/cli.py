@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from harness.errors import BenchError
+from harness.errors import BenchError, printable
 
 # command -> (module with a click command named `command`, one line of help)
 COMMANDS = {
@@ -79,7 +79,7 @@ def main() -> None:
     try:
         cli(standalone_mode=False)
     except BenchError as error:
-        click.echo(f"bench: {error}", err=True)
+        click.echo(f"bench: {printable(str(error))}", err=True)
         sys.exit(2)
     except click.ClickException as error:
         error.show()

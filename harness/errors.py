@@ -22,6 +22,20 @@ class NothingToAsk(BenchError):
     """Sound data that hold nothing for this task: the evaluation is skipped, the others go on."""
 
 
+def printable(text: str) -> str:
+    r"""The text with control characters written out, so that no terminal obeys them.
+
+    Line breaks stay.
+
+    >>> printable("left\x1b[2J lung")
+    'left\\x1b[2J lung'
+    """
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> BenchError:
     """The error for a name that is not in a table, with the nearest known name.
 

@@ -124,6 +124,9 @@ def plan_cells(suite: Suite, seeds: Sequence[int] = ()) -> list[CellPlan]:
 
 
 def _handle(model: ModelReference, problems: list[str]) -> Handle | None:
+    if not model.name.isprintable():
+        problems.append(f"model {model.name!r}: its name has control characters. Take them out.")
+        return None
     try:
         return find_model(model)
     except BenchError as error:

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.attempt import Attempt, Progress, Settings, look, run_cell, write
 from harness.data_access import DataAccess, Loaded
-from harness.errors import BenchError
+from harness.errors import BenchError, printable
 from harness.executors import Executor, Order, spread
 from harness.isolate import Ended, run_isolated
 from harness.models import ModelCard
@@ -129,7 +129,7 @@ class _Listener:
         blank = self.attempt.blank(card)
         update = {
             "status": ended.status,
-            "reason": ended.reason,
+            "reason": printable(ended.reason),
             "seconds": {"until_it_ended": ended.seconds},
         }
         return write(self.attempt, card, blank.model_copy(update=update)), False

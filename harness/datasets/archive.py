@@ -10,6 +10,8 @@ from typing import Any
 from harness.datasets.files import read_json
 from harness.errors import BenchError
 
+_LARGEST = 50_000_000  # bytes of one study's JSON
+
 
 @dataclass(frozen=True)
 class JsonArchive:
@@ -30,6 +32,8 @@ class JsonArchive:
         member = names.get(name)
         if member is None:
             return None
+        if archive.getinfo(member).file_size > _LARGEST:
+            raise BenchError(f"{self.place}: {member} is over {_LARGEST:,} bytes, so not a study.")
         try:
             return json.loads(archive.read(member))
         except (zipfile.BadZipFile, json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.datasets.unfold import unfolded
 from harness.errors import BenchError
 from harness.roots import how_to_get
 
 if TYPE_CHECKING:  # pandas takes a second to import, which small files need not pay
     import pandas as pd
+
+_NOT_READ = (RecursionError, ValueError)  # nested without end, a number of thousands of digits
 
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile)
 
@@ -124,7 +127,8 @@ def _read_csv(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        with unfolded(path) as file:
+            return pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise BenchError(f"{path}: no such file.") from error
     except _DAMAGED as error:
@@ -199,6 +203,8 @@ def read_json(path: Path) -> Any:
         raise BenchError(
             f"{path} line {error.lineno}: not JSON ({error.msg}). Truncated? Download it again."
         ) from error
+    except _NOT_READ as error:
+        raise BenchError(f"{path}: not JSON of this dataset ({error}).") from error
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -218,6 +224,8 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             value = json.loads(line)
         except json.JSONDecodeError as error:
             raise BenchError(f"{path} line {number}: not JSON ({error.msg}).") from error
+        except _NOT_READ as error:
+            raise BenchError(f"{path} line {number}: not JSON of a phrase ({error}).") from error
         if not isinstance(value, dict):
             raise BenchError(
                 f"{path} line {number}: expected an object {{...}}, got {line[:40]!r}."
