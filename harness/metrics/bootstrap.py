@@ -102,7 +102,7 @@ def _cell(metric: Metric, rows: np.ndarray, patients: np.ndarray, count: int) ->
 def _draw(cells: Sequence[_Cell], count: int, draws: int, seed: int) -> np.ndarray:
     """The value of each cell in each draw, (cells, draws)."""
     blocks = [cell.sums for cell in cells if cell.sums is not None]
-    stacked = on_grid(np.column_stack(blocks), count) if blocks else np.zeros((count, 0))
+    stacked = on_grid(np.column_stack(blocks), float(count)) if blocks else np.zeros((count, 0))
     values = np.full((len(cells), draws), np.nan)
     for number, counts in enumerate(patient_draws(count, draws, seed)):
         here = slice(number * BLOCK, number * BLOCK + len(counts))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt32
 from scipy import stats
 
 from harness.metrics.bootstrap import (
@@ -92,7 +92,7 @@ def _common(
     return a[both], b[both], np.unique(patients[both], return_inverse=True)[1]
 
 
-def flips(words: Int[np.ndarray, " w"], shape: tuple[int, int]) -> Bool[np.ndarray, "draws p"]:
+def flips(words: UInt32[np.ndarray, " w"], shape: tuple[int, int]) -> Bool[np.ndarray, "draws p"]:
     """Which patients' outcomes are swapped, one random bit each."""
     return (words.reshape(shape) >> np.uint32(31)).astype(bool)
 
@@ -114,7 +114,7 @@ def permutation_p(
     count = int(codes.max(initial=-1)) + 1
     if isinstance(metric.reduce, FromSums):
         parts = np.concatenate([patient_sums(metric.reduce, r, codes, count) for r in (a, b)])
-        grid = on_grid(parts, 2)
+        grid = on_grid(parts, 2.0)
 
         def differences(swap: np.ndarray) -> np.ndarray:
             keep = 1.0 - swap

@@ -89,7 +89,7 @@ def count_texts(
     thresholds: Thresholds,
     images: slice,
     tile: Float[np.ndarray, "texts images"],
-    copies: Int[np.ndarray, " texts"],
+    copies: Int[np.ndarray, " unpadded"],
     into: tuple[Counts, Counts],
 ) -> None:
     """Add the tile's texts to the counts of its images: unique texts, and texts with their copies.

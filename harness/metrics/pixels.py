@@ -95,7 +95,13 @@ def _numbers(values: np.ndarray, inside: np.ndarray) -> list[float]:
 
 
 def map_numbers(heatmap: Map, boxes: Boxes | np.ndarray) -> Float[np.ndarray, " 10"]:
-    """`NAMES`, then `NAMES` in-field, of one map (NaN where unseen) and at least one true box."""
+    """`NAMES`, then `NAMES` in-field, of one map (NaN where unseen).
+
+    Raises:
+        ValueError: no true box, or a map without a number.
+    """
+    if not len(boxes) or not np.isfinite(heatmap).any():
+        raise ValueError(f"{len(boxes)} true boxes, {np.isfinite(heatmap).sum()} pixels seen")
     inside = box_mask(boxes, heatmap.shape)
     seen = np.isfinite(heatmap)
     values = heatmap.astype(np.float64)

@@ -103,7 +103,7 @@ def seed_interval(differences: Float[np.ndarray, "seeds patients"]) -> SeedInter
     error = math.sqrt((ms_seed + extra) / (seeds * patients))
     of_seeds = math.sqrt(ms_seed / (seeds * patients))
     df = _satterthwaite((ms_seed, ms_patient, ms_rest), seeds, patients)
-    half = max(_half(error, df), _half(of_seeds, seeds - 1))
+    half = max(_half(error, df), _half(of_seeds, float(seeds - 1)))
     return SeedInterval(
         value,
         value - half,
@@ -113,7 +113,9 @@ def seed_interval(differences: Float[np.ndarray, "seeds patients"]) -> SeedInter
         patients,
         seed_variance=max(ms_seed - ms_rest, 0.0) / patients,
         patient_variance=extra / seeds,
-        detectable=max(smallest_detectable(error, df), smallest_detectable(of_seeds, seeds - 1)),
+        detectable=max(
+            smallest_detectable(error, df), smallest_detectable(of_seeds, float(seeds - 1))
+        ),
     )
 
 

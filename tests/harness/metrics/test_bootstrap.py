@@ -130,7 +130,7 @@ def test_order_of_outcomes_changes_no_bit_of_an_interval():
 
 def test_sums_on_the_grid_are_exact_in_any_order():
     rng = np.random.default_rng(7)
-    grid = on_grid(rng.normal(size=(500, 3)) * [1e-9, 1, 1e9], 500)
+    grid = on_grid(rng.normal(size=(500, 3)) * [1e-9, 1, 1e9], 500.0)
     weights = rng.integers(0, 9, 500).astype(float)
     order = rng.permutation(500)
     forward = [float(s) for s in weights @ grid]

@@ -65,7 +65,7 @@ def test_equal_values_are_not_cut_into_terciles():
 
 
 def test_age_bands_meet_without_gap():
-    assert [age_band(a) for a in (0, 39, 40, 59, 60, 79, 80, 120)] == [
+    assert [age_band(a) for a in (0.0, 39.0, 40.0, 59.0, 60.0, 79.0, 80.0, 120.0)] == [
         "<40", "<40", "40-59", "40-59", "60-79", "60-79", "80+", "80+",
     ]  # fmt: skip
     assert age_band(float("nan")) == ""

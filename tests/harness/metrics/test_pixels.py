@@ -132,3 +132,10 @@ def test_without_heat_maps_nothing_is_scored():
     outcomes = from_samples([phrase(0, LEFT)], [Grounding(LEFT)])
     assert np.isnan(value(GROUNDING_METRICS["cnr"], outcomes))
     assert GROUNDING_METRICS["cnr"].needs == "a heat map"
+
+
+def test_a_phrase_without_a_box_or_a_map_without_a_number_is_refused():
+    with pytest.raises(ValueError, match="0 true boxes"):
+        map_numbers(np.ones((2, 2), np.float32), np.zeros((0, 4)))
+    with pytest.raises(ValueError, match="0 pixels seen"):
+        map_numbers(np.full((2, 2), NAN, np.float32), LEFT)

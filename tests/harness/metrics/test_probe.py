@@ -30,7 +30,7 @@ def test_a_change_that_was_not_probed_is_not_scored():
 
 def test_a_score_of_nan_is_refused_with_side_and_number():
     with pytest.raises(ValueError, match="1 values of false_score are NaN"):
-        outcomes(false_score=[1, 2, np.nan, 3])
+        outcomes(false_score=[1.0, 2.0, np.nan, 3.0])
 
 
 def test_columns_of_other_lengths_are_refused():
