@@ -30,7 +30,7 @@ def grounding_groups(samples: Sequence[PhraseBoxes]) -> dict[str, Bool[np.ndarra
         groups["no comparison"] = movable & ~change
     # Terciles are cut over what is divided: anatomy is large, beside it every finding is small.
     rows = np.flatnonzero(movable)
-    for name, mask in sample_groups([samples[row] for row in rows]).items():
+    for name, mask in sample_groups([samples[row] for row in rows.tolist()]).items():
         if mask.any():
             groups[name] = np.zeros(len(samples), bool)
             groups[name][rows[mask]] = True
