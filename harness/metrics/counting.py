@@ -5,9 +5,12 @@ threshold; the comparison then is one pass over the tile, and sums are taken eig
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from harness.metrics.tiles import Tile
 
 MAX_SLOTS = 4  # thresholds per line compared one by one; more are answered by sorting the line
 LANE_ROWS = 240  # rows of a mask that one byte can count
@@ -21,7 +24,7 @@ class Thresholds:
     value: Float[np.ndarray, " r"]
     start: Int[np.ndarray, " lines_plus_1"]
 
-    @property
+    @cached_property
     def counts(self) -> np.ndarray:
         """Thresholds per line."""
         return np.diff(self.start)
@@ -87,9 +90,8 @@ def _spread(values: np.ndarray, line: np.ndarray, size: int) -> np.ndarray:
 
 def count_texts(
     thresholds: Thresholds,
-    images: slice,
-    tile: Float[np.ndarray, "texts images"],
-    copies: Int[np.ndarray, " unpadded"],
+    tile: Tile,
+    copies: Int[np.ndarray, " texts"],
     into: tuple[Counts, Counts],
 ) -> None:
     """Add the tile's texts to the counts of its images: unique texts, and texts with their copies.
@@ -98,15 +100,13 @@ def count_texts(
     """
     repeated = int((copies > 1).sum())
     extra = (copies[:repeated] - 1).astype(np.float32)
-    for slot, (line, at) in enumerate(_slots(thresholds, images, most=len(tile))):
-        part, place = tile, line
+    for slot, (line, at) in enumerate(_slots(thresholds, tile.images, most=len(tile.scores))):
+        part, mask, place = tile.scores, tile.mask, line
         if slot:  # few images have a second threshold: only their columns
-            width = -(-len(line) // 8) * 8
-            part, place = np.full((len(tile), width), -np.inf, tile.dtype), np.arange(len(line))
-            part[:, : len(line)] = tile[:, line]
+            part, mask, place = _columns(tile.scores, line)
         value = _spread(thresholds.value[at], place, part.shape[1])
         for (compare, unique), (_, pairs) in zip(into[0].sides(), into[1].sides(), strict=True):
-            mask = compare(part, value)
+            compare(part, value, out=mask)
             found = count_down(mask)[place]
             unique[at] += found
             pairs[at] += found
@@ -115,22 +115,27 @@ def count_texts(
                 pairs[at] += copied[place].astype(np.int64)
 
 
-def count_images(
-    thresholds: Thresholds,
-    texts: slice,
-    tile: Float[np.ndarray, "texts images"],
-    width: int,
-    into: Counts,
-) -> None:
-    """Add the tile's first `width` images to the counts of its texts."""
-    for slot, (line, at) in enumerate(_slots(thresholds, texts, MAX_SLOTS)):
-        part = tile[line] if slot else tile
-        value = thresholds.value[at] if slot else _spread(thresholds.value[at], line, len(tile))
+def _columns(scores: np.ndarray, line: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Some columns, padded to a multiple of 8, room for their mask, and where they now stand."""
+    part = np.full((len(scores), -(-len(line) // 8) * 8), -np.inf, scores.dtype)
+    part[:, : len(line)] = scores[:, line]
+    return part, np.empty(part.shape, bool), np.arange(len(line))
+
+
+def count_images(thresholds: Thresholds, tile: Tile, into: Counts) -> None:
+    """Add the tile's images to the counts of its texts."""
+    for slot, (line, at) in enumerate(_slots(thresholds, tile.texts, MAX_SLOTS)):
+        part = tile.scores[line] if slot else tile.scores
+        values = thresholds.value[at]
+        value = values if slot else _spread(values, line, len(part))
         for compare, counts in into.sides():
-            found = count_across(compare(part, value[:, None]))
+            mask = tile.mask[: len(part)]
+            found = count_across(compare(part, value[:, None], out=mask))
             counts[at] += found if slot else found[line]
-    many = np.flatnonzero(thresholds.counts[texts] > MAX_SLOTS)
-    for text, row in zip(many.tolist(), np.sort(tile[many, :width], axis=1), strict=True):
-        here = slice(*thresholds.start[texts.start + text : texts.start + text + 2])
+    many = np.flatnonzero(thresholds.counts[tile.texts] > MAX_SLOTS)
+    width = tile.images.stop - tile.images.start
+    for text, row in zip(many.tolist(), np.sort(tile.scores[many, :width], axis=1), strict=True):
+        first = tile.texts.start + text
+        here = slice(*thresholds.start[first : first + 2])
         into.at_least[here] += width - np.searchsorted(row, thresholds.value[here], side="left")
         into.above[here] += width - np.searchsorted(row, thresholds.value[here], side="right")

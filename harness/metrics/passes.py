@@ -21,7 +21,7 @@ from harness.metrics.counting import (
 from harness.metrics.gains import LIST
 from harness.metrics.pool import RetrievalPool
 from harness.metrics.relations import Relations
-from harness.metrics.tiles import Scores
+from harness.metrics.tiles import Scores, Tile
 from harness.metrics.toplists import TopLists, empty_lists, offer_images, offer_texts
 
 
@@ -55,10 +55,10 @@ class Found:
 
 def _tile_spans(scores: Scores, relations: Relations) -> tuple[np.ndarray, np.ndarray]:
     """The edges sorted by tile, and where each tile's edges begin, (images x texts tiles + 1,)."""
-    across = len(scores.grid.text_tiles())
+    across = len(scores.grid.text_tiles)
     tile = (relations.row // scores.grid.images) * across + relations.text // scores.grid.texts
     order = np.argsort(tile, kind="stable")
-    count = len(scores.grid.image_tiles()) * across
+    count = len(scores.grid.image_tiles) * across
     return order, np.searchsorted(tile[order], np.arange(count + 1))
 
 
@@ -72,26 +72,26 @@ class _Edges:
     start: np.ndarray
 
     def number(self, image_tile: int, text_tile: int) -> int:
-        return image_tile * len(self.scores.grid.text_tiles()) + text_tile
+        return image_tile * len(self.scores.grid.text_tiles) + text_tile
 
     def any(self, image_tile: int, text_tile: int) -> bool:
         number = self.number(image_tile, text_tile)
         return bool(self.start[number + 1] > self.start[number])
 
-    def within(self, images: slice, texts: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def within(self, tile: Tile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Edge numbers, and their text and image counted from the tile's corner."""
         grid = self.scores.grid
-        number = self.number(images.start // grid.images, texts.start // grid.texts)
+        number = self.number(tile.images.start // grid.images, tile.texts.start // grid.texts)
         edge = self.order[self.start[number] : self.start[number + 1]]
         row, text = self.relations.row[edge], self.relations.text[edge]
-        return edge, text - texts.start, row - images.start
+        return edge, text - tile.texts.start, row - tile.images.start
 
 
 def _edge_scores(edges: _Edges) -> np.ndarray:
     values = np.zeros(len(edges.order), edges.scores.dtype)
-    for images, texts, tile in edges.scores.tiles(edges.any):
-        edge, text, image = edges.within(images, texts)
-        values[edge] = tile[text, image]
+    for tile in edges.scores.tiles(edges.any):
+        edge, text, image = edges.within(tile)
+        values[edge] = tile.scores[text, image]
     return values
 
 
@@ -141,11 +141,11 @@ def find(pool: RetrievalPool, relations: Relations, scores: Scores) -> Found:
     unique, pairs, seen = no_counts(per_image), no_counts(per_image), no_counts(per_text)
     image_lists = empty_lists(len(pool.study), LIST, scores.dtype)
     text_lists = empty_lists(pool.texts, LIST, scores.dtype)
-    for rows, codes, tile in scores.tiles():
-        count_texts(per_image, rows, tile, relations.copies[codes], (unique, pairs))
-        count_images(per_text, codes, tile, rows.stop - rows.start, seen)
-        _, text, image = edges.within(rows, codes)
-        tile[text, image] = -np.inf  # the lists hold what is relevant to nothing
-        offer_images(text_lists, codes, rows, tile)
-        offer_texts(image_lists, codes, rows, tile)
+    for tile in scores.tiles():
+        count_texts(per_image, tile, relations.copies[tile.texts], (unique, pairs))
+        count_images(per_text, tile, seen)
+        _, text, image = edges.within(tile)
+        tile.scores[text, image] = -np.inf  # the lists hold what is relevant to nothing
+        offer_images(text_lists, tile)
+        offer_texts(image_lists, tile)
     return Found(edge_scores, images, texts, unique, pairs, seen, image_lists, text_lists)

@@ -6,11 +6,12 @@ get equal scores, and a tile that is computed twice comes out the same to the bi
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from tempfile import TemporaryFile
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 MAX_IMAGES = 1984  # of a tile; at most 2040: counts are kept in eight byte lanes of 255
 MAX_TEXTS = 960
@@ -43,12 +44,12 @@ class Grid:
         tiles = max(1, -(-count // most))
         return max(1, -(-count // tiles))
 
-    @property
+    @cached_property
     def images(self) -> int:
         """Images per tile."""
         return self._step(self.n, MAX_IMAGES)
 
-    @property
+    @cached_property
     def texts(self) -> int:
         """Texts per tile."""
         return self._step(self.u, MAX_TEXTS)
@@ -58,13 +59,28 @@ class Grid:
         """The padded shape of every tile, (texts, images)."""
         return -(-self.texts // LANES) * LANES, -(-self.images // LANES) * LANES
 
+    @cached_property
     def image_tiles(self) -> list[slice]:
         """Slices of image rows."""
         return [slice(a, min(a + self.images, self.n)) for a in range(0, self.n, self.images)]
 
+    @cached_property
     def text_tiles(self) -> list[slice]:
         """Slices of unique texts."""
         return [slice(a, min(a + self.texts, self.u)) for a in range(0, self.u, self.texts)]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Scores of some texts (down) with some images (across), padded with -inf.
+
+    `mask` is room for comparisons with the scores. Both buffers are used again by the next tile.
+    """
+
+    images: slice
+    texts: slice
+    scores: Float[np.ndarray, "texts images"]
+    mask: Bool[np.ndarray, "texts images"]
 
 
 @dataclass(frozen=True)
@@ -80,21 +96,16 @@ class Scores:
     text_order: Int[np.ndarray, " u"]
     fill: Fill
 
-    def tiles(
-        self, wanted: Callable[[int, int], bool] | None = None
-    ) -> Iterator[tuple[slice, slice, Float[np.ndarray, "texts images"]]]:
-        """(images, texts, tile) for each wanted pair of tile numbers, default all.
-
-        One buffer is reused; its padding holds -inf.
-        """
-        tile = np.empty(self.grid.shape, self.dtype)
-        for i, images in enumerate(self.grid.image_tiles()):
-            for t, texts in enumerate(self.grid.text_tiles()):
+    def tiles(self, wanted: Callable[[int, int], bool] | None = None) -> Iterator[Tile]:
+        """The tile of each wanted (image tile, text tile), default all."""
+        values, mask = np.empty(self.grid.shape, self.dtype), np.empty(self.grid.shape, bool)
+        for i, images in enumerate(self.grid.image_tiles):
+            for t, texts in enumerate(self.grid.text_tiles):
                 if wanted is None or wanted(i, t):
-                    self.fill(tile, self.image_order[images], self.text_order[texts])
-                    tile[texts.stop - texts.start :] = -np.inf
-                    tile[:, images.stop - images.start :] = -np.inf
-                    yield images, texts, tile
+                    self.fill(values, self.image_order[images], self.text_order[texts])
+                    values[texts.stop - texts.start :] = -np.inf
+                    values[:, images.stop - images.start :] = -np.inf
+                    yield Tile(images, texts, values, mask)
 
 
 def _refuse_not_finite(side: str, rows: np.ndarray) -> None:
