@@ -9,12 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.cell_record import blank_record, failed_record, skipped_record, with_scores
+from harness.cell_record import (
+    blank_record,
+    failed_record,
+    model_info,
+    skipped_record,
+    with_scores,
+)
 from harness.data_access import DataAccess, Loaded
 from harness.embedding_cache import EmbeddingCache, open_cache
 from harness.environment import environment, pick_device
 from harness.errors import WeightsAbsent
 from harness.executors import SLOT, Executor
+from harness.exposure import exposure, worst
 from harness.models import ModelCard, NotScorable
 from harness.plan import CellPlan
 from harness.ranks import ALONE, Ranks
@@ -125,7 +132,18 @@ def look(attempt: Attempt) -> tuple[RunRecord | None, ModelCard | None]:
     except Exception:
         return None, None  # it fails again where it is recorded
     cell = attempt.cell(card)
-    return (cell.record() if cell.finished() else None), card
+    record = cell.record() if cell.finished() else None
+    return (with_card(record, card, attempt) if record else None), card
+
+
+def with_card(record: RunRecord, card: ModelCard, attempt: Attempt) -> RunRecord:
+    """A finished record with what the card says today: a corrected card reaches old rows.
+
+    The exposure never gets better than it was: a stored threshold may have made it worse.
+    """
+    mark = worst([record.exposure, exposure(card, attempt.dataset)])
+    update = {"model": model_info(card, attempt.plan), "exposure": mark}
+    return record.model_copy(update=update)
 
 
 def run_cell(attempt: Attempt) -> tuple[RunRecord, bool]:
@@ -179,12 +197,14 @@ def _closed(attempt: Attempt, card: ModelCard, model: Any) -> tuple[RunRecord, b
                 stack.enter_context(cell.lock(wait=True))
         done = ranks.from_first(cell.record() if ranks.first and cell.finished() else None)
         if done is not None:
-            return done, True
+            return with_card(done, card, attempt), True
         blank = attempt.blank(card)
         try:
             record = _asked(attempt, blank, (card, model), cell)
         except NotScorable as reason:
-            record = blank.model_copy(update={"status": "not_scored", "reason": str(reason)})
+            # LoFi says which loss it was not given: such a cell is no failure to measure.
+            status = "not_taught" if str(reason).startswith("not taught") else "not_scored"
+            record = blank.model_copy(update={"status": status, "reason": str(reason)})
         except WeightsAbsent as absent:
             record = blank.model_copy(update={"status": "skipped", "reason": str(absent)})
         except Exception as error:

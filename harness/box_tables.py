@@ -54,13 +54,17 @@ def _first(text: str, table: Mapping[str, str]) -> str:
     return found[0] if found else ""
 
 
-def _keys(finding: str, phrase: str) -> Iterator[str]:
-    """Keys from the most to the least specific; the last one is "all phrases"."""
-    side, zone, size = location_words(phrase)
+def _keys(sample: PhraseBoxes) -> Iterator[str]:
+    """Keys from the most to the least specific; the last one is "all phrases of this kind".
+
+    Kinds are never pooled: a rare finding falls back to findings, not to the lungs.
+    """
+    side, zone, size = location_words(sample.phrase)
     for words in ((side, zone, size), (side, zone, ""), (side, "", ""), ("", "", "")):
-        yield "|".join((finding, *words))
-    yield f"|{side}|{zone}|"
-    yield "|||"
+        yield "|".join((sample.finding, *words))
+    kind = "" if sample.kind == "finding" else f"kind={sample.kind}"
+    yield f"{kind}|{side}|{zone}|"
+    yield f"{kind}|||"
 
 
 @dataclass
@@ -102,12 +106,12 @@ class BoxTable:
         `leave_out` holds the patient's own phrases where there is no train split; they are taken
         out of the sums. No box where nothing is left.
         """
-        keys = list(_keys(sample.finding, sample.phrase))
+        keys = list(_keys(sample))
         if not words:
-            keys = [f"{sample.finding}|||", "|||"]
+            keys = [f"{sample.finding}|||", keys[-1]]
         for key in keys:
             total = self._without(key, leave_out)
-            if total and total.phrases() >= (MIN_PHRASES if key != "|||" else 1):
+            if total and total.phrases() >= (MIN_PHRASES if key != keys[-1] else 1):
                 return total.mean()
         return no_boxes()
 
@@ -135,7 +139,7 @@ def build_box_table(samples: Iterable[PhraseBoxes], source: str = "") -> BoxTabl
     sums: defaultdict[str, _Sum] = defaultdict(_Sum)
     for sample in samples:
         if len(sample.boxes) and not sample.negated:
-            for key in set(_keys(sample.finding, sample.phrase)):
+            for key in set(_keys(sample)):
                 sums[key].add(sample.boxes)
     return BoxTable(dict(sums), source)
 

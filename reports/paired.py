@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.cell import Cell
 from harness.errors import BenchError, unknown
 from harness.metrics import compare
 from harness.metrics.bootstrap import MIN_PATIENTS, draw_values
@@ -63,7 +64,7 @@ def open_cell(
 ) -> Callable[[Question], Contributed]:
     """The stored outcomes of a finished cell, read once, to be asked about any metric.
 
-    Retrieval needs the stored ranks only; grounding needs the true boxes, so the dataset.
+    Retrieval needs the stored ranks only; the other tasks need the truth, so the dataset.
 
     Raises:
         BenchError: no outcomes (analytic chance), or no dataset where one is needed; when asked,
@@ -81,9 +82,9 @@ def open_cell(
     if record.task == "retrieval":
         look = partial(_retrieval, frame, dataset)
     elif dataset is None:
-        raise BenchError(f"{record.task} {record.dataset.name} needs its true boxes: {reason}")
+        raise BenchError(f"{record.task} {record.dataset.name} needs its truth: {reason}")
     else:
-        look = partial(_always, _grounding(record, frame, dataset))
+        look = partial(_always, _SEEN[record.task](dataset, runs.cell(record)))
 
     def ask(question: Question) -> Contributed:
         if question.metric not in task.metrics:
@@ -107,7 +108,7 @@ class _Seen:
 
 
 def _always(seen: _Seen, question: Question) -> _Seen:
-    """Grounding outcomes serve every question."""
+    """The outcomes of all tasks but retrieval serve every question."""
     del question
     return seen
 
@@ -140,21 +141,38 @@ def _retrieval(frame: pd.DataFrame, dataset: Dataset | None, question: Question)
     return _Seen(queries, ids, groups)
 
 
-def _grounding(record: RunRecord, frame: pd.DataFrame, dataset: Dataset) -> _Seen:
+def _grounding(dataset: Dataset, cell: Cell) -> _Seen:
     from harness.metrics.grounding import from_samples
-    from harness.tasks.grounding import read_answers
+    from harness.tasks.grounding import answered
     from harness.tasks.grounding_groups import grounding_groups
 
-    samples = [s for s in dataset.samples if isinstance(s, PhraseBoxes)]
-    answers = read_answers(frame)
-    missing = [s.sample_id for s in samples if s.sample_id not in answers]
-    if missing:
-        raise BenchError(
-            f"{record.model.name}: {len(missing)} of {len(samples)} phrases have no answer, the "
-            f"first is {missing[0]!r}. Run the suite again: it computes what is missing."
-        )
-    outcomes = from_samples(samples, [answers[s.sample_id] for s in samples])
+    samples, answers = answered(dataset, cell)
+    outcomes = from_samples(samples, answers)
     return _Seen(outcomes, tuple(s.sample_id for s in samples), grounding_groups(samples))
+
+
+def _probe(dataset: Dataset, cell: Cell) -> _Seen:
+    from harness.tasks.probe import choices_of, chosen_sides
+    from harness.tasks.probe_groups import probe_groups
+
+    samples = choices_of(dataset)
+    outcomes = chosen_sides(samples, cell)
+    return _Seen(outcomes, tuple(s.sample_id for s in samples), probe_groups(samples))
+
+
+def _captioning(dataset: Dataset, cell: Cell) -> _Seen:
+    from harness.tasks.caption_samples import caption_groups
+    from harness.tasks.captioning import KIND, captioned
+
+    samples, outcomes = captioned(dataset, cell.read(KIND))
+    groups = caption_groups(
+        [s for s in samples if isinstance(s, ImageText)],
+        [s for s in samples if isinstance(s, PhraseBoxes)],
+    )
+    return _Seen(outcomes, tuple(s.sample_id for s in samples), groups)
+
+
+_SEEN = {"grounding": _grounding, "probe": _probe, "captioning": _captioning}
 
 
 def check_aligned(cells: Sequence[Contributed]) -> None:

@@ -108,6 +108,7 @@ def _run(
             if ranks.first:
                 _make_folder(folder)
                 stack.enter_context(_alone(folder, settings))
+                _write_plan(folder, cells)
         ran = zip(cells, run_cells(cells, access, settings, watch), strict=True)
         done = [(_asked_for(plan, record), loaded) for plan, (record, loaded) in ran]
         _refuse_if_nothing_could_be_read(done)
@@ -115,6 +116,13 @@ def _run(
         if ranks.first and (told.computed or not _is_current(done, folder)):
             _write(done, folder)
     return done
+
+
+def _write_plan(folder: Path, cells: Sequence[CellPlan]) -> None:
+    """What is to be done, so that `bench status` in another shell can say what waits."""
+    from reports.plan_file import write_plan
+
+    write_plan(folder, cells)
 
 
 def _alone(

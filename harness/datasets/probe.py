@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.datasets.files import Tally, inside, read_json_lines
 from harness.datasets.table import Request
-from harness.errors import BenchError
+from harness.errors import BenchError, NothingToAsk
 from harness.samples import Dataset, ImageRef, PhraseBoxes, ProbeChoice, Sample
 from harness.text import TEXT_POLICY, tidy
 
@@ -86,10 +86,12 @@ def first_choices(
     """The choices of the first `limit` films, and how many there were.
 
     Raises:
-        BenchError: there is none.
+        NothingToAsk: there is none.
     """
     if not choices:
-        raise BenchError(f"{top}: no film of this split has boxes of 'left lung' and 'right lung'.")
+        raise NothingToAsk(
+            f"{top}: no film of this split has boxes of 'left lung' and 'right lung'."
+        )
     kept = set(list(dict.fromkeys(c.image.image_id for c in choices))[:limit])
     samples: list[Sample] = [c for c in choices if c.image.image_id in kept]
     tally.add(f"beyond --limit {limit}", len(choices) - len(samples))

@@ -109,11 +109,39 @@ def _batch(
     asking: Asking,
 ) -> list[dict[str, Any]]:
     started = time.perf_counter()
-    answers = model.ground([Query(images[s.sample_id], s.phrase) for s in batch])
+    answers = _ground(model, [Query(images[s.sample_id], s.phrase) for s in batch])
     if len(answers) != len(batch):
         raise ValueError(f"{asking.card.name}: {len(answers)} answers to {len(batch)} queries")
     seconds = (time.perf_counter() - started) / len(batch)
     return [_row(s, a, seconds, asking) for s, a in zip(batch, answers, strict=True)]
+
+
+def _ground(model: GroundingModel, queries: list[Query]) -> list[Grounding]:
+    """The answers; where a batch raises, each query alone, and a lone failure is a malformed one.
+
+    A model that fails on one item misses that item (protocol, section 1); one that fails on every
+    item of a batch has failed.
+    """
+    try:
+        return model.ground(queries)
+    except (MemoryError, BenchError):
+        raise
+    except Exception:
+        if len(queries) == 1:
+            raise
+        answers = [_alone(model, query) for query in queries]
+        if all(answer is None for answer in answers):
+            raise
+        return [
+            answer or Grounding(status="malformed", raw="the model failed") for answer in answers
+        ]
+
+
+def _alone(model: GroundingModel, query: Query) -> Grounding | None:
+    try:
+        return model.ground([query])[0]
+    except Exception:
+        return None
 
 
 def _row(sample: PhraseBoxes, answer: Grounding, seconds: float, asking: Asking) -> dict[str, Any]:
@@ -183,16 +211,30 @@ def _grounding(row: Mapping[Any, Any]) -> Grounding:
     )
 
 
+def answered(dataset: Dataset, sink: OutcomeSink) -> tuple[list[PhraseBoxes], list[Grounding]]:
+    """The phrases and their stored answers; heat maps have become boxes by the cell's threshold.
+
+    Raises:
+        BenchError: a phrase has no stored answer.
+    """
+    samples = [s for s in dataset.samples if isinstance(s, PhraseBoxes)]
+    stored = read_answers(sink.read(KIND))
+    missing = [s.sample_id for s in samples if s.sample_id not in stored]
+    if missing:
+        raise BenchError(
+            f"{len(missing)} of {len(samples)} phrases have no answer, the first is "
+            f"{missing[0]!r}. Run the suite again: it computes what is missing."
+        )
+    answers = [stored[s.sample_id] for s in samples]
+    threshold = read_threshold(sink)
+    return samples, answers if threshold is None else with_boxes(answers, threshold)
+
+
 def score_answers(
     dataset: Dataset, sink: OutcomeSink, options: Mapping[str, Any], metrics: Sequence[str]
 ) -> Scored:
     """Every metric in every group, with patient-clustered intervals, from the stored answers."""
-    samples = [s for s in dataset.samples if isinstance(s, PhraseBoxes)]
-    stored = read_answers(sink.read(KIND))
-    answers = [stored[s.sample_id] for s in samples]
-    threshold = read_threshold(sink)
-    if threshold is not None:
-        answers = with_boxes(answers, threshold)
+    samples, answers = answered(dataset, sink)
     outcomes = from_samples(samples, answers)
     chosen = {n: m for n, m in GROUNDING_METRICS.items() if not metrics or n in metrics}
     groups = grounding_groups(samples)
@@ -209,6 +251,7 @@ def score_answers(
         "empty": float(sum(a.status == "empty" for a in answers)),
         "phrases": float(len(samples)),
     }
+    threshold = read_threshold(sink)
     mark: Exposure = tuned_on(threshold.dataset, dataset) if threshold else "external"
     return Scored(scores, missing, counts, mark)
 

@@ -9,7 +9,7 @@ import numpy as np
 from harness.images import Image
 from harness.metrics.bootstrap import Interval, score
 from harness.metrics.overlap import union_iou
-from harness.metrics.probe import PROBE_METRICS, probe_outcomes
+from harness.metrics.probe import PROBE_METRICS, ProbeOutcomes, probe_outcomes
 from harness.metrics.ragged import ragged
 from harness.models import (
     AnalyticChance,
@@ -116,6 +116,17 @@ def nearer(answers: Sequence[np.ndarray], samples: Sequence[ProbeChoice]) -> Sid
     return union_iou(given, own), union_iou(given, other)
 
 
+def chosen_sides(samples: Sequence[ProbeChoice], sink: OutcomeSink) -> ProbeOutcomes:
+    """The stored scores of both sides, in the order of the samples."""
+    frame = sink.read(KIND).set_index("sample_id").loc[[s.sample_id for s in samples]]
+    return probe_outcomes(
+        patients=list(frame["patient_id"]),
+        change=[sample.change for sample in samples],
+        true_score=frame["true_score"].to_numpy(),
+        false_score=frame["false_score"].to_numpy(),
+    )
+
+
 def score_choices(
     dataset: Dataset, sink: OutcomeSink, options: Mapping[str, Any], metrics: Sequence[str]
 ) -> Scored:
@@ -124,13 +135,7 @@ def score_choices(
     if not sink.done_ids(KIND):
         chance = Score(metric="accuracy", value=0.5, n=len(samples))
         return Scored([chance])
-    frame = sink.read(KIND).set_index("sample_id").loc[[s.sample_id for s in samples]]
-    outcomes = probe_outcomes(
-        patients=list(frame["patient_id"]),
-        change=[sample.change for sample in samples],
-        true_score=frame["true_score"].to_numpy(),
-        false_score=frame["false_score"].to_numpy(),
-    )
+    outcomes = chosen_sides(samples, sink)
     chosen = {n: m for n, m in PROBE_METRICS.items() if not metrics or n in metrics}
     found = score(chosen, outcomes, groups=probe_groups(samples), draws=int(options["draws"]))
     scores = [

@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.boxes import boxes_from_unit
 from harness.images import Image
-from harness.models import Grounding, ModelCard, Query
+from harness.models import Grounding, ModelCard, NotScorable, Query
 
 
 class Pixels:
@@ -70,6 +70,22 @@ class Boxer:
         return Grounding(boxes_from_unit([[share / 2, 0.2, share / 2 + 0.4, 0.7]]))
 
 
+class Choosy(Boxer):
+    """Raises whenever it is asked about one certain film."""
+
+    def ground(self, queries: Sequence[Query]) -> list[Grounding]:
+        if any(query.image.image_id == "nih_00008365_000" for query in queries):
+            raise RuntimeError("this film I cannot read")
+        return super().ground(queries)
+
+
+class Untaught(Boxer):
+    """A model whose location loss was ablated."""
+
+    def ground(self, queries: Sequence[Query]) -> list[Grounding]:
+        raise NotScorable(f"not taught: grounding ({len(queries)} phrases)")
+
+
 def note(log: str, count: int) -> None:
     """One line per call, so that a test can count what was computed."""
     if log:
@@ -85,6 +101,16 @@ def pixels(device: str, **options: Any) -> Pixels:
 def boxer(device: str, **options: Any) -> Boxer:
     del device
     return Boxer(**options)
+
+
+def choosy(device: str) -> Choosy:
+    del device
+    return Choosy()
+
+
+def untaught(device: str) -> Untaught:
+    del device
+    return Untaught()
 
 
 def raises(device: str) -> Any:

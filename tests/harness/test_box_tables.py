@@ -1,5 +1,6 @@
 """Mean boxes by words: what can be said about a box without looking."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,16 @@ def test_fewer_than_five_phrases_back_off_to_fewer_words() -> None:
     # four phrases say "large left": too few; eight say "left": four LEFT, four RIGHT
     found = table.answer(phrase("large left effusion", [LEFT]), words=True)
     np.testing.assert_allclose(found, [(np.array(LEFT) + RIGHT) / 2], atol=1e-6)
+
+
+def test_a_rare_phrase_falls_back_to_its_own_kind() -> None:
+    lungs = [replace(phrase("left lung", [LEFT], f"a{i}"), kind="anatomy") for i in range(9)]
+    findings = [replace(phrase("mass", [RIGHT], f"b{i}"), finding="mass") for i in range(3)]
+    table = build_box_table([*lungs, *findings])
+    rare = replace(phrase("nodule", [LEFT], "t"), finding="nodule")
+    np.testing.assert_allclose(table.answer(rare, words=True), [RIGHT], atol=1e-6)
+    device = replace(rare, kind="device")
+    assert not len(table.answer(device, words=True))
 
 
 def test_the_commonest_number_of_boxes_is_answered() -> None:

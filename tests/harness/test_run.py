@@ -379,3 +379,28 @@ def test_several_seeds_give_a_shuffled_model_one_row_each(tmp_path: Path) -> Non
     assert run(str(path), "--out", str(tmp_path / "out")).exit_code == 0
     names = set(board(tmp_path / "out").model)
     assert names == {"oracle", "mixed-seed0", "mixed-seed1", "mixed-seed2"}
+
+
+def test_one_film_a_model_fails_on_is_a_miss_and_not_the_end(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run(suite(tmp_path, code("choosy")), "--out", str(out))
+    assert result.exit_code == 0, result.output
+    record = next(r for r in Store(out).records() if r.task == "grounding")
+    assert record.counts["malformed"] == 1
+    assert record.counts["phrases"] == 12
+
+
+def test_what_a_model_was_not_taught_is_no_failure(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(suite(tmp_path, code("untaught")), "--out", str(out)).exit_code == 0
+    rows = board(out)
+    assert set(rows[rows.task == "grounding"].status) == {"not_taught"}
+
+
+def test_the_plan_stands_beside_the_cells(tmp_path: Path) -> None:
+    from reports.plan_file import read_plan
+
+    out = tmp_path / "out"
+    run(suite(tmp_path, "oracle, nothing"), "--out", str(out))
+    planned = [(item.task, item.model) for item in read_plan(out)]
+    assert planned == [("retrieval", "oracle"), ("grounding", "oracle"), ("grounding", "nothing")]
