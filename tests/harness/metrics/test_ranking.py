@@ -58,6 +58,20 @@ def test_small_pools_of_any_shape_equal_the_naive_loop(n, seed, levels, random_p
     assert_equal_to_naive(pool, scores, rank_pairs(pool, blocks(scores)), naive)
 
 
+@pytest.mark.parametrize("n", [3, 40, 130])
+def test_embeddings_whose_products_are_exact_equal_the_naive_loop_ties_included(
+    n, random_pool, naive, monkeypatch
+):
+    monkeypatch.setattr(tiles, "MAX_IMAGES", 64)
+    monkeypatch.setattr(tiles, "MAX_TEXTS", 64)
+    pool = random_pool(n, 12)
+    rng = np.random.default_rng(12)
+    images, texts = (rng.integers(-2, 3, (k, 7)).astype(np.float32) for k in (n, pool.texts))
+    found = rank_pairs(pool, Embeddings(images, texts))
+    assert_equal_to_naive(pool, images @ texts.T, found, naive)
+    assert found["image_to_text"].tied.any()
+
+
 def test_a_pool_of_many_tiles_equals_the_naive_loop(random_pool, naive, monkeypatch):
     monkeypatch.setattr(tiles, "MAX_IMAGES", 40)
     monkeypatch.setattr(tiles, "MAX_TEXTS", 24)
