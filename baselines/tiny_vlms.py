@@ -46,17 +46,8 @@ GEMMA_CHAT = (
 )
 
 
-def write_gemma(folder: Path) -> Card:
-    """The shape of MedGemma: Gemma 3 with a SigLIP tower, squashed square images."""
-    tokenizer = gemma_tokenizer(
-        ["<start_of_turn>", "<end_of_turn>"],
-        {
-            "boi_token": "<start_of_image>",
-            "eoi_token": "<end_of_image>",
-            "image_token": "<image_soft_token>",
-        },
-    )
-    config = Gemma3Config(
+def _gemma_config(tokenizer: Any) -> Gemma3Config:
+    return Gemma3Config(
         text_config={
             **TEXT,
             "vocab_size": len(tokenizer),
@@ -77,7 +68,19 @@ def write_gemma(folder: Path) -> Card:
         image_token_id=tokenizer.convert_tokens_to_ids("<image_soft_token>"),
         image_token_index=tokenizer.convert_tokens_to_ids("<image_soft_token>"),
     )
-    model = Gemma3ForConditionalGeneration(config)
+
+
+def write_gemma(folder: Path) -> Card:
+    """The shape of MedGemma: Gemma 3 with a SigLIP tower, squashed square images."""
+    tokenizer = gemma_tokenizer(
+        ["<start_of_turn>", "<end_of_turn>"],
+        {
+            "boi_token": "<start_of_image>",
+            "eoi_token": "<end_of_image>",
+            "image_token": "<image_soft_token>",
+        },
+    )
+    model = Gemma3ForConditionalGeneration(_gemma_config(tokenizer))
     model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids("<end_of_turn>")
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(folder)

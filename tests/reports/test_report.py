@@ -140,7 +140,7 @@ def test_retrieval_is_ranked_without_the_data_and_grounding_says_what_is_missing
     found = {s.key.task: ranks_of(s, runs, dataset_source({})) for s in sections(runs.records)}
     assert len(found["retrieval"][0]) == 3
     assert found["grounding"][0] == {}
-    assert "true boxes" in found["grounding"][1]
+    assert "its truth" in found["grounding"][1]
 
 
 def test_other_data_under_the_same_name_are_refused(toy_runs, realcxr):
