@@ -71,14 +71,27 @@ def test_two_films_ask_the_same_two_texts_the_other_way_round(rows: list[dict]) 
         assert one["image"] != other["image"]
 
 
-def test_where_a_finding_was_is_not_where_it_is(rows: list[dict]) -> None:
-    moved = [row for row in rows if row["source"] != "text"]
+def test_a_finding_moved_to_the_other_side_is_elsewhere(rows: list[dict]) -> None:
+    moved = [row for row in rows if row["source"] != "text" and row["change"] == "side"]
     own, other = (
         ragged([np.array(row[name], np.float32) for row in moved])
         for name in ("boxes", "foil_boxes")
     )
-    # A large pneumothorax reaches from apex to base wherever it is said to lie.
-    assert np.mean(union_iou(own, other) > 0.5) < 0.1
+    assert len(moved) > 20
+    assert (union_iou(own, other) < 0.2).all()
+
+
+def test_only_these_are_known_to_stay_in_place_when_the_zone_is_changed(rows: list[dict]) -> None:
+    # A defect of generator version 1 that its README states: mended only with a new version.
+    moved = [row for row in rows if row["source"] != "text" and row["change"] == "zone"]
+    own, other = (
+        ragged([np.array(row[name], np.float32) for row in moved])
+        for name in ("boxes", "foil_boxes")
+    )
+    stay = {
+        row["finding"] for row, iou in zip(moved, union_iou(own, other), strict=True) if iou > 0.5
+    }
+    assert stay <= {"pneumothorax", "consolidation"}
 
 
 def test_a_mirror_film_is_the_mirrored_film(probe: Path, rows: list[dict]) -> None:
