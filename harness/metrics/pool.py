@@ -69,6 +69,14 @@ def _codes(values: Sequence[object]) -> np.ndarray:
     return np.array([seen.setdefault(value, len(seen)) for value in values], np.int64)
 
 
+def _group_codes(groups: Sequence[str], texts: Sequence[str]) -> np.ndarray:
+    """Equal codes for rows of one text group or, without a group, of one text; -1 without both."""
+    keys = [("group", g) if g else ("text", t) for g, t in zip(groups, texts, strict=True)]
+    codes = _codes(keys)
+    codes[[key == ("text", "") for key in keys]] = -1
+    return codes
+
+
 def pool_of(
     *,
     studies: Sequence[str],
@@ -99,14 +107,10 @@ def pool_of(
     for row in np.flatnonzero(ask).tolist():
         first.setdefault(texts[row], row)
     order = {text: code for code, text in enumerate(first)}
-    named = groups if groups is not None else [""] * len(texts)
-    keys = [("group", g) if g else ("text", t) for g, t in zip(named, texts, strict=True)]
-    group = _codes(keys)
-    group[[key == ("text", "") for key in keys]] = -1
     pool = RetrievalPool(
         study=_codes(studies),
         patient=_codes(patients),
-        group=group,
+        group=_group_codes(groups if groups is not None else [""] * len(texts), texts),
         text=np.array([order.get(text, -1) for text in texts], np.int64),
         asked=ask,
         labels=labels,

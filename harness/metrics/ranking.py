@@ -62,10 +62,12 @@ def _ranks(
 def _label_hits(
     labels: Bool[np.ndarray, "n l"] | None,
     query: Int[np.ndarray, " m"],
+    *,
     top: Int[np.ndarray, "m depth"],
     scores: Float[np.ndarray, "m depth"],
     copies: Int[np.ndarray, "m depth"],
 ) -> Float[np.ndarray, "m depths"] | None:
+    """Label hits of queries given by row, from the rows and scores of their lists."""
     if labels is None:
         return None
     parts = []
@@ -137,7 +139,9 @@ def _outcomes(direction: str, order: _Ordered, side: _Side, asked: np.ndarray) -
         tied=(tied & asked)[back],
         relevant=side.standing.relevant[back],
         dcg=(side.dcg * asked[:, :, None])[back],
-        label_hits=_label_hits(given.labels, given.queries, top, scores, side.copies[items]),
+        label_hits=_label_hits(
+            given.labels, given.queries, top=top, scores=scores, copies=side.copies[items]
+        ),
         top=top[:, :TOP],
         top_scores=np.where(top >= 0, scores, np.nan)[:, :TOP],
         candidates=side.pool_sizes,
@@ -150,8 +154,9 @@ def rank_pairs(
     """Outcomes by direction, queries in the order of `pool.queries`.
 
     rank = 1 + the candidates not relevant whose similarity is >= that of the best relevant one.
-    Identical texts are one column of scores, so they tie exactly. Needs the inputs and about 150
-    MB, whatever the number of images, plus 16 bytes per relevant pair of image and unique text.
+    Identical texts are one column of scores, so they tie exactly. Beside the inputs it needs some
+    20 MB of tiles, up to 4 kB per query for lists, and 16 bytes per relevant pair of image and
+    unique text.
 
     Args:
         pool: who belongs to whom.

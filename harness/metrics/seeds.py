@@ -91,18 +91,14 @@ def seed_interval(differences: Float[np.ndarray, "seeds patients"]) -> SeedInter
     if patients < 2 or not seeds or not np.isfinite(differences).all():
         raise ValueError(f"{seeds} seeds x {patients} patients, or a value that is not finite")
     value = float(differences.mean())
-    by_seed, by_patient = differences.mean(axis=1), differences.mean(axis=0)
-    ms_patient = float(seeds * by_patient.var(ddof=1))
     if seeds == 1:
-        nan = math.nan
-        return SeedInterval(value, -math.inf, math.inf, nan, 1, patients, nan, ms_patient, nan)
-    ms_seed = float(patients * by_seed.var(ddof=1))
-    rest = differences - by_seed[:, None] - by_patient[None] + value
-    ms_rest = float((rest**2).sum() / ((seeds - 1) * (patients - 1)))
+        spread, nan = float(differences.var(ddof=1)), math.nan
+        return SeedInterval(value, -math.inf, math.inf, nan, 1, patients, nan, spread, nan)
+    ms_seed, ms_patient, ms_rest = squares = _mean_squares(differences)
     extra = max(ms_patient - ms_rest, 0.0)
-    error = math.sqrt((ms_seed + extra) / (seeds * patients))
-    of_seeds = math.sqrt(ms_seed / (seeds * patients))
-    df = _satterthwaite((ms_seed, ms_patient, ms_rest), seeds, patients)
+    error = math.sqrt((ms_seed + extra) / differences.size)
+    of_seeds = math.sqrt(ms_seed / differences.size)
+    df = _satterthwaite(squares, seeds, patients)
     half = max(_half(error, df), _half(of_seeds, float(seeds - 1)))
     return SeedInterval(
         value,
@@ -116,6 +112,18 @@ def seed_interval(differences: Float[np.ndarray, "seeds patients"]) -> SeedInter
         detectable=max(
             smallest_detectable(error, df), smallest_detectable(of_seeds, float(seeds - 1))
         ),
+    )
+
+
+def _mean_squares(differences: np.ndarray) -> tuple[float, float, float]:
+    """Mean squares of seeds, of patients and of the rest."""
+    seeds, patients = differences.shape
+    by_seed, by_patient = differences.mean(axis=1), differences.mean(axis=0)
+    rest = differences - by_seed[:, None] - by_patient[None] + differences.mean()
+    return (
+        float(patients * by_seed.var(ddof=1)),
+        float(seeds * by_patient.var(ddof=1)),
+        float((rest**2).sum() / ((seeds - 1) * (patients - 1))),
     )
 
 
