@@ -15,9 +15,10 @@ Contribute = Callable[[GroundingOutcomes], np.ndarray]
 
 
 def _where(rows: np.ndarray, population: np.ndarray) -> np.ndarray:
-    rows = np.array(rows if rows.ndim == 2 else rows[:, None], np.float64)
-    np.copyto(rows, np.nan, where=~population[:, None])
-    return rows
+    """The rows as (n, k) float64 with NaN outside the population."""
+    if rows.ndim == 1:
+        return np.where(population, rows, np.nan)[:, None]
+    return np.where(population[:, None], rows, np.nan)
 
 
 def boxed_population(outcomes: GroundingOutcomes) -> np.ndarray:
@@ -46,23 +47,6 @@ def _single_rows(threshold: float) -> Contribute:
     return rows
 
 
-def _count_rows(outcomes: GroundingOutcomes, matched: np.ndarray) -> np.ndarray:
-    predicted = outcomes.predicted.counts.copy()
-    # A malformed answer has no boxes; where there is no truth it would else go unpunished.
-    predicted[outcomes.malformed & ~outcomes.boxed] = 1
-    return np.stack([matched, predicted, outcomes.truth.counts], axis=1)
-
-
-def f1_rows(outcomes: GroundingOutcomes) -> np.ndarray:
-    """(matched, predicted, true) boxes of every phrase answered in boxes, (n, 3)."""
-    counts = _count_rows(outcomes, outcomes.box_numbers.greedy)
-    return _where(counts, outcomes.has_boxes)
-
-
-def _boxed_f1_rows(outcomes: GroundingOutcomes) -> np.ndarray:
-    return _where(f1_rows(outcomes), boxed_population(outcomes))
-
-
 micro_f1 = FromSums(lambda sums, _: 2 * sums[:, 0] / (sums[:, 1] + sums[:, 2]))
 
 
@@ -71,15 +55,6 @@ def set_f1_rows(outcomes: GroundingOutcomes) -> np.ndarray:
     matched = outcomes.box_numbers.optimal
     boxes = outcomes.predicted.counts + outcomes.truth.counts
     return _where(2 * matched / np.maximum(boxes, 1), boxed_population(outcomes))
-
-
-def rodeo_all_rows(outcomes: GroundingOutcomes) -> np.ndarray:
-    """RoDeO's rows (see `rodeo.rodeo_rows`) of every phrase answered in boxes, (n, 4)."""
-    return _where(outcomes.box_numbers.rodeo, outcomes.has_boxes)
-
-
-def _rodeo_boxed_rows(outcomes: GroundingOutcomes) -> np.ndarray:
-    return _where(rodeo_all_rows(outcomes), boxed_population(outcomes))
 
 
 def _said_none(outcomes: GroundingOutcomes) -> np.ndarray:
@@ -104,21 +79,16 @@ def _malformed_rows(outcomes: GroundingOutcomes) -> np.ndarray:
     return _where(outcomes.malformed, np.ones(len(outcomes), bool))
 
 
-def per_finding(contribute: Contribute) -> Contribute:
-    """The contribution with what `class_columns` needs: (numbers, finding, number of findings)."""
+def per_finding(contribute: Contribute, *, counted: bool = False) -> Contribute:
+    """Rows for `class_columns`: the contribution, 1 if `counted`, finding, number of findings."""
 
     def rows(outcomes: GroundingOutcomes) -> np.ndarray:
         numbers = contribute(outcomes)
-        findings = np.full(len(numbers), len(outcomes.phrases.findings))
-        return np.column_stack([numbers, outcomes.phrases.finding, findings])
-
-    return rows
-
-
-def _counted(contribute: Contribute) -> Contribute:
-    def rows(outcomes: GroundingOutcomes) -> np.ndarray:
-        values = contribute(outcomes)
-        return np.column_stack([values, np.ones(len(values))])
+        made = np.ones((len(numbers), numbers.shape[1] + counted + 2))
+        made[:, : numbers.shape[1]] = numbers
+        made[:, -2] = outcomes.phrases.finding
+        made[:, -1] = len(outcomes.phrases.findings)
+        return made
 
     return rows
 
@@ -127,7 +97,7 @@ def macro(metric: Metric) -> Metric:
     """The mean over findings of a metric that is a mean over phrases, as ``name/macro``."""
     return Metric(
         name=f"{metric.name}/macro",
-        contribute=per_finding(_counted(metric.contribute)),
+        contribute=per_finding(metric.contribute, counted=True),
         reduce=macro_mean,
         definition=f"Mean over findings of: {metric.definition}",
         higher_is_better=metric.higher_is_better,
@@ -173,21 +143,21 @@ SINGLE_BOX = [
 F1 = [
     Metric(
         "f1@0.5",
-        _boxed_f1_rows,
+        lambda outcomes: outcomes.boxed_count_rows,
         micro_f1,
         "Micro F1 over all boxes of phrases with a true box, greedy in truth order at IoU >= 0.5.",
         needs=BOXES,
     ),
     Metric(
         "f1@0.5/all",
-        f1_rows,
+        lambda outcomes: outcomes.count_rows,
         micro_f1,
         "As f1@0.5 over all phrases: a box on a phrase without one is a false one.",
         needs=BOXES,
     ),
     Metric(
         "f1@0.5/macro",
-        per_finding(_boxed_f1_rows),
+        per_finding(lambda outcomes: outcomes.boxed_count_rows),
         FromSums(_macro_f1, class_columns),
         "Mean over findings of f1@0.5.",
         needs=BOXES,
@@ -215,8 +185,8 @@ RODEO = [
     )
     for name, reduce, text in _PARTS
     for suffix, rows, population in (
-        ("", _rodeo_boxed_rows, "phrases with a true box"),
-        ("/all", rodeo_all_rows, "all phrases"),
+        ("", lambda outcomes: outcomes.boxed_rodeo_rows, "phrases with a true box"),
+        ("/all", lambda outcomes: outcomes.rodeo_rows, "all phrases"),
     )
 ]
 ANSWERS = [

@@ -73,6 +73,32 @@ class GroundingOutcomes:
         return box_numbers(self.predicted, self.truth, self.malformed, self.scores)
 
     @cached_property
+    def count_rows(self) -> Float[np.ndarray, "n 3"]:
+        """(matched greedily, predicted, true) boxes; NaN where not answered in boxes.
+
+        A malformed answer has no boxes; where there is no truth it counts as one, else it would
+        go unpunished.
+        """
+        predicted = self.predicted.counts + (self.malformed & ~self.boxed)
+        rows = np.stack([self.box_numbers.greedy, predicted, self.truth.counts], axis=1)
+        return np.where(self.has_boxes[:, None], rows, np.nan)
+
+    @cached_property
+    def boxed_count_rows(self) -> Float[np.ndarray, "n 3"]:
+        """`count_rows` of phrases with a true box, NaN elsewhere."""
+        return np.where(self.boxed[:, None], self.count_rows, np.nan)
+
+    @cached_property
+    def rodeo_rows(self) -> Float[np.ndarray, "n 4"]:
+        """`rodeo.rodeo_rows` of phrases answered in boxes, NaN elsewhere."""
+        return np.where(self.has_boxes[:, None], self.box_numbers.rodeo, np.nan)
+
+    @cached_property
+    def boxed_rodeo_rows(self) -> Float[np.ndarray, "n 4"]:
+        """`rodeo_rows` of phrases with a true box, NaN elsewhere."""
+        return np.where(self.boxed[:, None], self.rodeo_rows, np.nan)
+
+    @cached_property
     def map_numbers(self) -> Float[np.ndarray, "n 10"]:
         """`pixels.map_numbers` of every boxed phrase that has a heat map, NaN elsewhere."""
         table = np.full((len(self), 2 * len(NAMES)), np.nan)

@@ -22,17 +22,15 @@ class ShapeClass:
 
 def shape_classes(predicted: Ragged, truth: Ragged) -> Iterator[ShapeClass]:
     """The phrases that have a box on both sides, grouped by their numbers of boxes."""
-    if not len(truth):
-        return
     many = int(truth.counts.max(initial=0)) + 1
     key = np.where(truth.counts > 0, predicted.counts * many + truth.counts, 0)
     key[predicted.counts == 0] = 0
-    order = np.argsort(key.astype(np.min_scalar_type(int(key.max(initial=0)))), kind="stable")
-    shapes, begins = np.unique(key[order], return_index=True)
-    ends = np.append(begins[1:], len(key))
-    for shape, first, last in zip(shapes.tolist(), begins.tolist(), ends.tolist(), strict=True):
+    sizes = np.bincount(key)
+    ends = np.cumsum(sizes)
+    order = np.argsort(key.astype(np.min_scalar_type(len(sizes))), kind="stable")  # a radix sort
+    for shape in (np.flatnonzero(sizes[1:]) + 1).tolist():
         p, t = divmod(shape, many)
-        whole = order[first:last] if shape else order[:0]
+        whole = order[ends[shape - 1] : ends[shape]]
         for begin in range(0, len(whole), CHUNK):
             index = whole[begin : begin + CHUNK]
             yield ShapeClass(
