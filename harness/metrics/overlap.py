@@ -96,12 +96,33 @@ def _covered(boxes: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
     return covered
 
 
+def _common(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The box two boxes have in common, (4, g); without area where they have none."""
+    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
+    return np.concatenate([low, np.maximum(low, high)])
+
+
+def _area(box: np.ndarray) -> np.ndarray:
+    return np.asarray((box[2] - box[0]) * (box[3] - box[1]))
+
+
+def _one_and_two(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+    """IoU of a box with two, (g, 1, 4) and (g, 2, 4), by inclusion and exclusion."""
+    single, first, second = (np.ascontiguousarray(b.T) for b in (one[:, 0], two[:, 0], two[:, 1]))
+    with_first = _common(single, first)
+    inter = _area(with_first) + _area(_common(single, second)) - _area(_common(with_first, second))
+    both = _area(first) + _area(second) - _area(_common(first, second))
+    return np.asarray(inter / (_area(single) + both - inter))
+
+
 def painted_iou(
     predicted: Float[np.ndarray, "g p 4"], truth: Float[np.ndarray, "g t 4"]
 ) -> Float[np.ndarray, " g"]:
     """IoU of the painted areas of phrases of one shape; see `union_iou`."""
     if predicted.shape[1] == truth.shape[1] == 1:
         return iou_matrix(predicted, truth)[:, 0, 0]
+    if predicted.shape[1] + truth.shape[1] == 3:
+        return _one_and_two(*sorted((predicted, truth), key=lambda boxes: boxes.shape[1]))
     both = np.concatenate([predicted, truth], axis=1)
     boxes = np.ascontiguousarray(np.moveaxis(both, 0, -1))  # (p + t, 4, g)
     xs = np.sort(boxes[:, [0, 2]].reshape(-1, len(both)), axis=0)
