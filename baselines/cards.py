@@ -157,11 +157,12 @@ def _preprocessing(card: Card) -> str:
     """Every rule of the card that decides what the model sees or how it is read, as one text."""
     sections = ("image", "text", "patches", "vlm", "detector", "external")
     parts = {name: getattr(card, name) for name in sections}
-    return "; ".join(
+    said = "; ".join(
         f"{name}: {section.model_dump_json(exclude_defaults=True)}"
         for name, section in parts.items()
         if section is not None and section.model_dump(exclude_defaults=True)
     )
+    return said or "as the checkpoint's own processor"
 
 
 def card_summary(name: str) -> tuple[str, str, str, str]:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from baselines.card_schema import Card, PatchRules, TextRules
 from baselines.pixels import PixelRules
+from harness.geometry import Frame
 from harness.heatmap import PatchMap
 from harness.images import Image
 from harness.models import Grounding, ModelCard, NotScorable, Query
@@ -75,6 +76,10 @@ class DualEncoder:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens per text, special tokens included, before any truncation."""
         return self._text().count(self._worded(texts))
+
+    def sees(self, image: Image) -> tuple[Any, Frame]:
+        """The film in the model's frame and that frame, for `bench check`."""
+        return self.prepare_image(image), self.towers.pixels.geometry.frame(*image.size())
 
     @torch.inference_mode()
     def ground(self, queries: Sequence[Query]) -> list[Grounding]:

@@ -19,6 +19,7 @@ from baselines.codecs import encode, parse
 from baselines.offline import go_offline
 from baselines.vlm_inputs import Turn, batch_inputs
 from baselines.weights import Weights
+from harness.boxes import Boxes
 from harness.errors import BenchError
 from harness.geometry import Frame, read_geometry
 from harness.images import Image
@@ -49,6 +50,11 @@ class Vlm:
             self._read(query, *answer, shown)
             for query, answer, shown in zip(queries, answers, demonstrations, strict=True)
         ]
+
+    def round_trip(self, image: Image, boxes: Boxes) -> Boxes:
+        """Boxes written as an answer about this image and read back, for `bench check`."""
+        frame = self._frame(image)
+        return parse(self.rules.codec, encode(self.rules.codec, boxes, "a", frame), frame).boxes
 
     def _turns(self, query: Query, demonstrations: Sequence[Demonstration]) -> list[Turn]:
         """Solved examples first, each in its own image's frame, then the question."""
@@ -126,6 +132,10 @@ class InContextVlm:
     ) -> list[Grounding]:
         """One answer per query after its demonstrations, most similar last."""
         return self.vlm.answer(queries, demonstrations)
+
+    def round_trip(self, image: Image, boxes: Boxes) -> Boxes:
+        """As `Vlm.round_trip`."""
+        return self.vlm.round_trip(image, boxes)
 
 
 def load(card: Card, weights: Weights, device: str = "cpu") -> Vlm | InContextVlm:

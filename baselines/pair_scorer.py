@@ -20,7 +20,7 @@ from baselines.offline import go_offline
 from baselines.pixels import PixelRules
 from baselines.weights import Weights
 from harness.errors import BenchError, unknown
-from harness.geometry import read_geometry
+from harness.geometry import Frame, read_geometry
 from harness.heatmap import PatchMap
 from harness.images import Image
 from harness.models import Grounding, ModelCard, Query
@@ -44,6 +44,10 @@ class CarZeroScorer:
     def prepare_image(self, image: Image) -> Any:
         """The film in the model's frame, 8-bit grey; pure, run ahead in threads."""
         return self.pixels.prepare(image)
+
+    def sees(self, image: Image) -> tuple[Any, Frame]:
+        """The film in the model's frame and that frame, for `bench check`."""
+        return self.prepare_image(image), self.pixels.geometry.frame(*image.size())
 
     @torch.inference_mode()
     def score(self, images: Sequence[Any], texts: Sequence[str]) -> Float[np.ndarray, "n m"]:

@@ -44,7 +44,7 @@ def write_grounding_dino(folder: Path) -> Card:
         backbone_config=backbone,
         text_config=text,
         num_queries=10,
-        d_model=32,
+        d_model=64,
         encoder_layers=1,
         decoder_layers=2,
         encoder_ffn_dim=32,
