@@ -1,5 +1,6 @@
 """Generative models and detectors: what they are shown, how their answers reach the film."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,21 @@ def test_the_frame_of_the_coordinates_is_the_size_the_processor_makes(tiny, name
         inputs = batch_inputs(vlm.processor, vlm.rules, [vlm._turns(Query(film, "a"), ())])
         _, rows, columns = inputs["image_grid_thw"][0].tolist()
         assert vlm._frame(film).size == (columns * patch, rows * patch), (width, height)
+
+
+def test_the_card_sets_the_size_that_the_processor_makes(tiny, films):
+    """As the cards of Qwen do: the hub's own limit is 12.8 million pixels."""
+    vlm = vlm_of(loaded(tiny, "tiny-qwen2.5-vl"))
+    rules = vlm.rules.model_copy(
+        update={
+            "coordinates": "multiples 28 min 3136 max 6272",
+            "processor": {"size": {"shortest_edge": 3136, "longest_edge": 6272}},
+        }
+    )
+    smaller = replace(vlm, rules=rules)
+    inputs = batch_inputs(vlm.processor, rules, [smaller._turns(Query(films[1], "a"), ())])
+    _, rows, columns = inputs["image_grid_thw"][0].tolist()
+    assert smaller._frame(films[1]).size == (columns * 14, rows * 14) == (84, 56)
 
 
 @pytest.mark.parametrize("name", CHAT)
