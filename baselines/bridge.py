@@ -23,6 +23,13 @@ _PLAIN = {".jpg", ".jpeg"}
 _ANSWERS = (".answers.jsonl", ".answers.npz")
 
 
+def _exit_code(process: Any) -> int | None:
+    try:
+        return int(process.wait(timeout=5))
+    except subprocess.TimeoutExpired:
+        return None
+
+
 @dataclass
 class Worker:
     """One worker; its protocol stands in `baselines.external`.
@@ -145,7 +152,8 @@ class Worker:
         self._lines.put(None)
 
     def _ended(self) -> BenchError:
-        code = self._process.poll() if self._process else None
+        # Its output ends a moment before the process does.
+        code = _exit_code(self._process) if self._process else None
         self.stop()
         return BenchError(
             f"{self.name}: its worker ended (exit code {code}). What it printed stands above."
