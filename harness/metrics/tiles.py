@@ -5,6 +5,7 @@ get equal scores, and a tile that is computed twice comes out the same to the bi
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from tempfile import TemporaryFile
@@ -74,7 +75,8 @@ class Grid:
 class Tile:
     """Scores of some texts (down) with some images (across), padded with -inf.
 
-    `mask` is room for comparisons with the scores. Both buffers are used again by the next tile.
+    `mask` is room for comparisons with the scores. Both are written over by
+    later tiles.
     """
 
     images: slice
@@ -97,15 +99,31 @@ class Scores:
     fill: Fill
 
     def tiles(self, wanted: Callable[[int, int], bool] | None = None) -> Iterator[Tile]:
-        """The tile of each wanted (image tile, text tile), default all."""
-        values, mask = np.empty(self.grid.shape, self.dtype), np.empty(self.grid.shape, bool)
-        for i, images in enumerate(self.grid.image_tiles):
-            for t, texts in enumerate(self.grid.text_tiles):
-                if wanted is None or wanted(i, t):
-                    self.fill(values, self.image_order[images], self.text_order[texts])
-                    values[texts.stop - texts.start :] = -np.inf
-                    values[:, images.stop - images.start :] = -np.inf
-                    yield Tile(images, texts, values, mask)
+        """The tile of each wanted (image tile, text tile), default all.
+
+        The next tile is computed in a thread while this one is looked at.
+        """
+        todo = [
+            (images, texts)
+            for i, images in enumerate(self.grid.image_tiles)
+            for t, texts in enumerate(self.grid.text_tiles)
+            if wanted is None or wanted(i, t)
+        ]
+        buffers = [np.empty(self.grid.shape, self.dtype) for _ in range(2)]
+        mask = np.empty(self.grid.shape, bool)
+        with ThreadPoolExecutor(1) as thread:
+            coming = [thread.submit(self._filled, buffers[0], *spans) for spans in todo[:1]]
+            for number, (images, texts) in enumerate(todo):
+                values = coming.pop().result()
+                for spans in todo[number + 1 : number + 2]:
+                    coming.append(thread.submit(self._filled, buffers[1 - number % 2], *spans))
+                yield Tile(images, texts, values, mask)
+
+    def _filled(self, values: np.ndarray, images: slice, texts: slice) -> np.ndarray:
+        self.fill(values, self.image_order[images], self.text_order[texts])
+        values[texts.stop - texts.start :] = -np.inf
+        values[:, images.stop - images.start :] = -np.inf
+        return values
 
 
 def _refuse_not_finite(side: str, rows: np.ndarray) -> None:
