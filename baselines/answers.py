@@ -10,7 +10,7 @@ from harness.boxes import Boxes, no_boxes
 from harness.geometry import Frame
 from harness.models import Status
 
-Row = Sequence[float]  # x1, y1, x2, y2 in fractions of the frame the model speaks of
+Row = Sequence[float | int]  # x1, y1, x2, y2 in fractions of the frame the model speaks of
 
 # No answer to "where is it?" is this long: such text is a model that repeats itself.
 LONGEST = 50_000
@@ -113,7 +113,7 @@ def says_none(text: str) -> bool:
     return _NONE.fullmatch(body) is not None
 
 
-def on_film(rows: Sequence[Row], frame: Frame) -> Parsed:
+def on_film(rows: Sequence[Row] | np.ndarray, frame: Frame) -> Parsed:
     """The rows of the model's frame as boxes of the film, clipped, those without area left out.
 
     Raises:

@@ -118,9 +118,9 @@ class _Json:
 
     def units(self, size: Size) -> Sequence[float]:
         """By what x1, y1, x2, y2 are divided."""
-        return (self.scale,) * 4 if self.scale else (*size, *size)
+        return (self.scale,) * 4 if self.scale else tuple(map(float, (*size, *size)))
 
-    def turned(self, row: Sequence[float]) -> Sequence[float]:
+    def turned(self, row: Row) -> Row:
         """From x first to the order of the notation, or back: the same exchange."""
         return (row[1], row[0], row[3], row[2]) if self.y_first else row
 
@@ -139,13 +139,13 @@ class _Json:
 
 
 def _json(order: str, scale: str, key: str) -> Codec:
-    notation = _Json(order == "yxyx", 0 if scale == "px" else float(scale), key)
+    notation = _Json(order == "yxyx", 0.0 if scale == "px" else float(scale), key)
     return Codec(notation.read, notation.write, "```json\n[]\n```")
 
 
 def _read_gemma(text: str, size: Size) -> list[Row]:
     """Y first, 0-1000; MedGemma's technical report also shows 0-1, told by the largest value."""
-    rows = _Json(True, 1000, "box_2d").read(text, size)
+    rows = _Json(True, 1000.0, "box_2d").read(text, size)
     values = [abs(value) for row in rows for value in row]
     if values and max(values) <= 1 / 1000:
         return [[value * 1000 for value in row] for row in rows]

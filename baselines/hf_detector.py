@@ -78,7 +78,7 @@ class Detector:
 
 def _one(row: Any, frame: Any) -> Parsed | None:
     try:
-        return on_film([row], frame)
+        return on_film(np.asarray(row)[None], frame)
     except Unreadable:  # drawn wholly in the padding
         return None
 

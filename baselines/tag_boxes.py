@@ -36,12 +36,12 @@ def read_maira(text: str, _: Size) -> list[Row]:
 
 def read_chexagent(text: str, _: Size) -> list[Row]:
     """``<|ref|>effusion<|/ref|><|box|>(10,62),(36,88)<|/box|>``: hundredths, spaces allowed."""
-    return _points(text, ("<|box|>", "<|/box|>"), 100)
+    return _points(text, ("<|box|>", "<|/box|>"), 100.0)
 
 
 def read_pairs(text: str, _: Size) -> list[Row]:
     """``<ref>effusion</ref><box>(100,620),(360,880)</box>``: thousandths (the first Qwen-VL)."""
-    return _points(text, ("<box>", "</box>"), 1000)
+    return _points(text, ("<box>", "</box>"), 1000.0)
 
 
 def _points(text: str, tags: tuple[str, str], scale: float) -> list[Row]:

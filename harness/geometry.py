@@ -102,7 +102,7 @@ class Frame:
         pixels = picture.pixels
         for operation in self.operations:
             pixels = _apply(operation, pixels, extent)
-            extent = (operation.width, operation.height)
+            extent = (float(operation.width), float(operation.height))
         return np.ascontiguousarray(pixels)
 
     def affine(self) -> Affine:
