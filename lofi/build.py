@@ -32,6 +32,9 @@ def build(config: LofiConfig, texts: Iterable[str] = ()) -> LofiModel:
     small = train_tokenizer(texts, config.data.vocabulary) if fresh else None
     torch.manual_seed(config.training.seed)
     towers, text_tokenizer = _towers(config, small)
+    if config.towers.pretrained:
+        # Loading drew random numbers too: the decoder on it must not depend on how many.
+        torch.manual_seed(config.training.seed)
     model = LofiModel(
         as_built(config, towers),
         towers,

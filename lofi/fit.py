@@ -1,5 +1,6 @@
 """From a preset to a trained directory: data, tokenizer, model, training."""
 
+import hashlib
 import json
 import os
 import time
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from harness.cache_root import cache_root
@@ -37,6 +39,7 @@ class Fit:
     device: str = "auto"
     tracker: str = ""
     restart: bool = False
+    keep: tuple[int, ...] = ()  # steps whose weights stay in `folder/step-N`
 
 
 def fit(wanted: Fit, say: Say = print) -> Progress:
@@ -64,6 +67,7 @@ def fit(wanted: Fit, say: Say = print) -> Progress:
         say=say if accelerator.is_main_process else _silent,
         accelerator=accelerator,
         source=account_of(source),
+        keep=wanted.keep,
     )
     accelerator.end_training()
     return progress
@@ -78,7 +82,20 @@ def account_of(source: TrainingSet) -> dict[str, Any]:
         "version": source.version,
         "images_in_split": source.n_total,
         "left_out": dict(source.excluded),
+        "fingerprint": fingerprint_of(source),
     }
+
+
+def fingerprint_of(source: TrainingSet) -> str:
+    """SHA-256 over the ids, texts and boxes that are trained on; never over paths."""
+    digest = hashlib.sha256()
+    for study in source:
+        phrases = [phrase for phrase, _ in study.regions]
+        ids = [study.image.image_id, study.image.patient_id, study.image.study_id]
+        digest.update(json.dumps([*ids, study.text, phrases]).encode())
+        for _, boxes in study.regions:
+            digest.update(np.ascontiguousarray(boxes, np.float32).tobytes())
+    return digest.hexdigest()
 
 
 def _model(config: LofiConfig, source: TrainingSet, folder: Path, say: Say) -> LofiModel:

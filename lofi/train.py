@@ -5,7 +5,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from harness.errors import BenchError
 from lofi.checkpoint import WEIGHTS, load_weights, replace_folder, save_pretrained
 from lofi.config import LofiConfig
 from lofi.data import Batches, Studies, split_account
+from lofi.held_out import held_out_losses, score_of
 from lofi.model import LofiModel
 from lofi.schedule import optimizer_of, rate
 from lofi.step import backward
@@ -33,6 +34,7 @@ class Progress:
 
     step: int = 0
     seconds: float = 0.0
+    step_seconds: float = 0.0  # of them in steps, without validation and checkpoints
     best: float = -math.inf
     history: list[dict[str, Any]] = field(default_factory=list)  # validation, one entry each
     sessions: list[dict[str, Any]] = field(default_factory=list)  # one entry per start
@@ -47,11 +49,13 @@ def train(
     say: Say = print,
     accelerator: Accelerator | None = None,
     source: Mapping[str, Any] | None = None,
+    keep: Collection[int] = (),
 ) -> Progress:
     """Train to the last step, from the newest checkpoint in `folder` if there is one.
 
     Validation chooses `folder/best`; no test split is read. The model of the last step is written
-    to `folder/model`. `source` says in the training record where the studies come from.
+    to `folder/model`, that of each step in `keep` to `folder/step-N`. `source` says in the training
+    record where the studies come from.
 
     Raises:
         BenchError: a loss is not finite (naming the last good checkpoint), or the checkpoint in
@@ -65,7 +69,7 @@ def train(
     half = model.config.training.precision == "bfloat16"
     accelerator = accelerator or Accelerator(mixed_precision="bf16" if half else "no")
     run = Run(model, (studies, validation), folder=folder, say=say, accelerator=accelerator)
-    run.account = account
+    run.account, run.keep = account, frozenset(keep)
     return run.to_the_end()
 
 
@@ -93,6 +97,7 @@ class Run:
             _checkpoint_activations(model)
         self.validation, self.folder, self.say = data[1], folder, say
         self.account: dict[str, Any] = {}
+        self.keep: frozenset[int] = frozenset()
         self.batches = Batches(
             data[0],
             model.config,
@@ -115,10 +120,15 @@ class Run:
         first, self.started = self.progress.step, time.monotonic()
         before = self.progress.seconds
         while self.progress.step < self.settings.steps:
+            begun = time.monotonic()
             values, norm = self._step()
             self.progress.step += 1
+            self.progress.step_seconds += time.monotonic() - begun
             self.progress.seconds = before + time.monotonic() - self.started
             self._log(values, norm, first)
+            if self.leads and self.progress.step in self.keep:
+                kept = self.folder / f"step-{self.progress.step}"
+                save_pretrained(self.model, kept, record=self.record())
             if self.progress.step % self.settings.validate_every == 0:
                 self._validate()
             if time.monotonic() - self.saved > 60 * self.settings.checkpoint_minutes:
@@ -194,6 +204,7 @@ class Run:
     def _validate(self) -> None:
         if self.leads:
             found = {"step": self.progress.step, **validate(self.model, self.validation)}
+            found |= held_out_losses(self.model, self.batches, self.validation)
             self.progress.history.append(found)
             _append(self.folder / "log.jsonl", {f"validation/{k}": v for k, v in found.items()})
             self.say("validation " + "  ".join(f"{k} {v:.4g}" for k, v in found.items()))
@@ -259,13 +270,6 @@ class Run:
         values = json.loads((last / "progress.json").read_text())
         values["best"] = -math.inf if values["best"] is None else values["best"]
         self.progress = Progress(**values)
-
-
-def score_of(found: Mapping[str, float]) -> float:
-    """What `best` is chosen by, on validation: mean recall at 10 plus grounding mIoU."""
-    recalls = [value for name, value in found.items() if name.endswith("recall@10")]
-    mean = sum(recalls) / len(recalls) if recalls else 0.0
-    return mean + found.get("grounding/miou", 0.0)
 
 
 def _trained_on(config: LofiConfig, source: Mapping[str, Any]) -> list[dict[str, str]]:
