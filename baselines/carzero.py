@@ -15,9 +15,11 @@ from typing import Any
 import timm
 import torch
 from torch import nn
-from transformers import BertConfig, BertModel
+from transformers import BertConfig, BertModel, BertTokenizer
 
+from baselines.card_schema import Card
 from baselines.checkpoint_files import load_strictly, read_tensors, without_prefix
+from baselines.pair_towers import PairTowers
 from baselines.weights import Weights
 
 Tensor = torch.Tensor
@@ -139,7 +141,38 @@ def wording(text: str) -> str:
     return " ".join(" ".join(kept).split())
 
 
-def load(weights: Weights, file: str, name: str) -> CarZero:
+def towers(card: Card, weights: Weights, device: str) -> PairTowers:
+    """CARZero of a card: `source.files` names its checkpoint."""
+    model = _load(weights, card.source.files[0], card.name).eval().to(device)
+    folder = next((found for found in weights.also.values()), weights.folder)
+    tokenizer = BertTokenizer.from_pretrained(folder, local_files_only=True)
+    limit = card.text.max_tokens if card.text else 97
+
+    def texts(block: Sequence[str]) -> Tensor:
+        tokens = tokenize(tokenizer, block, limit)
+        marks = [tokenizer.convert_ids_to_tokens(ids) for ids in tokens["input_ids"]]
+        pieces = torch.tensor([word_numbers(row) for row in marks])
+        return model.text_tokens(tokens.to(device), pieces.to(device))
+
+    def count(asked: Sequence[str]) -> list[int]:
+        words = [wording(text) for text in asked]
+        return [len(ids) for ids in tokenizer(words, verbose=False)["input_ids"]]
+
+    return PairTowers(model.image_tokens, texts, model.score, model.attention, count)
+
+
+def tokenize(tokenizer: Any, texts: Sequence[str], limit: int) -> Any:
+    """Reports as CARZero reads them, to tokens padded to `limit`."""
+    return tokenizer(
+        [wording(text) for text in texts],
+        padding="max_length",
+        max_length=limit,
+        truncation=True,
+        return_tensors="pt",
+    )
+
+
+def _load(weights: Weights, file: str, name: str) -> CarZero:
     """The released checkpoint; sizes are read from its tensors."""
     state = without_prefix(read_tensors(weights.file(file), inside="state_dict"), "CARZero.")
     vision = without_prefix(state, "img_encoder.model.")

@@ -22,6 +22,7 @@ WRITERS: Mapping[str, str] = {
     "tiny-biovil-t": "baselines.tiny_checkpoints:write_biovil",
     "tiny-cxr-clip": "baselines.tiny_checkpoints:write_cxr_clip",
     "tiny-carzero": "baselines.tiny_checkpoints:write_carzero",
+    "tiny-medklip": "baselines.tiny_checkpoints:write_medklip",
     "tiny-gemma": "baselines.tiny_vlms:write_gemma",
     "tiny-qwen2.5-vl": "baselines.tiny_vlms:write_qwen25",
     "tiny-qwen3-vl": "baselines.tiny_vlms:write_qwen3",

@@ -11,6 +11,7 @@ from transformers import BertConfig, BertModel, SwinConfig
 from baselines.biovil import BioVilImage, CxrBert
 from baselines.carzero import Fusion
 from baselines.cxr_clip import CxrClip, swin_tower
+from baselines.medklip import MedKlip, Sizes
 from baselines.tiny_tokenizers import bert_tokenizer
 
 Card = dict[str, Any]
@@ -102,6 +103,30 @@ def write_carzero(folder: Path) -> Card:
         },
         "text": {"max_tokens": 97},
         "patches": {"projection": "trained"},
+    }
+
+
+def write_medklip(folder: Path) -> Card:
+    """MedKLIP: a ResNet of three small stages, a decoder of two layers, a book of three entries."""
+    bert = folder / "bert"
+    BertModel(_bert(bert), add_pooling_layer=False).save_pretrained(bert)
+    book = {"effusion": "Fluid around a lung.", "clear": "Nothing is seen.", "line": "A tube."}
+    (folder / "explanation.json").write_text(json.dumps(book), encoding="utf-8")
+    model = MedKlip(Sizes(width=32, features=256, text=32, hidden=48, layers=2, blocks=(1, 1, 1)))
+    state = {f"module.{key}": value for key, value in model.state_dict().items()}
+    state["module.cl_fc.weight"] = torch.zeros(32, 32)
+    torch.save({"model": state, "config": Path("yaml")}, folder / "model.pth")
+    return {
+        "family": "pair_scorer",
+        "architecture": "medklip",
+        "source": {"files": ["model.pth", "explanation.json"], "also": ["tiny/bert"]},
+        "image": {
+            "geometry": "squash 64 bilinear",
+            "mean": [0.485, 0.456, 0.406],
+            "std": [0.229, 0.224, 0.225],
+        },
+        "text": {"max_tokens": 64},
+        "patches": {"projection": "trained", "interpolation": "nearest"},
     }
 
 

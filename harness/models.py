@@ -111,7 +111,11 @@ class PairScorer(Protocol):
         """What `score` takes; pure, run ahead in threads."""
 
     def score(self, images: Sequence[Any], texts: Sequence[str]) -> Float[np.ndarray, "n m"]:
-        """Similarity, higher is closer."""
+        """Similarity, higher is closer.
+
+        All texts of a pool come at once, the same ones with each batch of images: the model splits
+        them as its memory wants, and may keep what it made of them.
+        """
 
 
 @runtime_checkable

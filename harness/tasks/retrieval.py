@@ -91,7 +91,10 @@ def _source(
         vectors = Embeddings(embed_images(asking, inner, images), embed_texts(asking, inner, texts))
         return vectors, tokens_cut(asking, inner, texts)
     if isinstance(inner, PairScorer):
-        return _pair_blocks(asking, inner, [Image(i.image_id, i.file) for i in images], texts), {}
+        if asking.text_policy == "chunk-mean":
+            raise NotScorable("it scores pairs and has no vectors of chunks to average")
+        blocks = _pair_blocks(asking, inner, [Image(i.image_id, i.file) for i in images], texts)
+        return blocks, tokens_cut(asking, inner, texts)
     raise NotScorable("it has neither embeddings nor pair scores, so it cannot run 'retrieval'")
 
 
@@ -115,9 +118,13 @@ def _pair_blocks(
 def _scored(
     model: PairScorer, batch: Sequence[Any], texts: Sequence[str], asking: Asking
 ) -> np.ndarray:
-    steps = range(0, len(texts), asking.batch_size)
-    parts = [model.score(batch, texts[first : first + asking.batch_size]) for first in steps]
-    block = np.concatenate(parts, axis=1)
+    # All texts at once: the model reads the batch of images once, and its texts once for all.
+    block = np.asarray(model.score(batch, texts))
+    if block.shape != (len(batch), len(texts)):
+        raise ValueError(
+            f"{asking.card.name}: scores of shape {block.shape} for {len(batch)} images and "
+            f"{len(texts)} texts"
+        )
     if not np.isfinite(block).all():
         raise NonFinite(
             f"{asking.card.name}: NaN or infinity in {int((~np.isfinite(block)).sum())} scores"

@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from baselines.cards import load
-from baselines.carzero import word_numbers
 from baselines.checkpoint_files import read_tensors
 from harness.errors import BenchError
-from harness.models import EmbeddingModel, GroundingModel, PairScorer, Query
+from harness.models import EmbeddingModel, Query
 
 TEXTS = ["Small left pleural effusion.", "No acute process; lungs clear!", "Heart size is normal"]
 
@@ -150,54 +149,6 @@ def test_cxr_clip_takes_the_first_patch_for_the_whole_as_released(tiny, films):
         assert torch.equal(model.towers.embed(pixels), first)
 
 
-# --- CARZero
-
-
-def test_carzero_scores_pairs_the_same_in_any_block_and_order(tiny, films, monkeypatch):
-    model = loaded(tiny, "tiny-carzero")
-    assert isinstance(model, PairScorer)
-    assert isinstance(model, GroundingModel)
-    prepared = [model.prepare_image(film) for film in films]
-    whole = model.score(prepared, TEXTS)
-    assert whole.shape == (4, 3)
-    monkeypatch.setattr("baselines.pair_scorer.BLOCK", 2)
-    model._texts = ((), [])
-    assert np.abs(model.score(prepared, TEXTS) - whole).max() < 1e-5
-    turned = model.score(prepared[::-1], TEXTS[::-1])[::-1, ::-1]
-    assert np.abs(turned - whole).max() < 1e-5
-    single = np.array([[model.score([p], [t])[0, 0] for t in TEXTS] for p in prepared])
-    assert np.abs(single - whole).max() < 1e-5
-
-
-def test_carzero_encodes_the_texts_of_a_pool_once(tiny, films, monkeypatch):
-    model = loaded(tiny, "tiny-carzero")
-    calls = []
-    encode = model.model.text_tokens
-    monkeypatch.setattr(
-        model.model, "text_tokens", lambda *given: (calls.append(1), encode(*given))[1]
-    )
-    for film in films:
-        model.score([model.prepare_image(film)], TEXTS)
-    assert len(calls) == 1
-
-
-def test_carzero_sums_the_pieces_of_a_word():
-    marks = ["[CLS]", "ef", "##fus", "##ion", "left", "[SEP]", "[PAD]", "[PAD]"]
-    assert word_numbers(marks) == [0, 1, 1, 1, 2, 3, -1, -1]
-
-
-def test_carzero_attention_is_a_map_over_the_film(tiny, films):
-    model = loaded(tiny, "tiny-carzero")
-    shown = model.ground([Query(films[1], "left effusion")])[0].heatmap
-    assert (shown[~np.isnan(shown)] > 0).all()
-    pixels = model.pixels.tensor([model.prepare_image(films[1])], "cpu")
-    with torch.inference_mode():
-        [texts] = model._encoded(["left effusion"])
-        tokens = model.model.image_tokens(pixels)
-        _, attention = model.model.fusion(tokens, texts[:, 0])
-    assert attention.sum(dim=-1).item() == pytest.approx(1, abs=1e-6)  # over all tokens
-
-
 # --- against the authors' code, where it is installed
 
 
@@ -216,7 +167,7 @@ def test_biovil_equals_hi_ml(tmp_path):
 
 
 def test_the_cards_of_tiny_checkpoints_say_what_they_are(tiny):
-    for name in ("tiny-biovil-t", "tiny-cxr-clip", "tiny-carzero"):
+    for name in ("tiny-biovil-t", "tiny-cxr-clip", "tiny-carzero", "tiny-medklip"):
         card = Path(tiny(name), "card.yaml").read_text()
         assert "verified: tiny random" in card
         assert json.dumps(name)[1:-1] in card
