@@ -53,6 +53,11 @@ def read_suite(
     """
     path = find_suite(name)
     data, lines = _read_with_parents(path, environ, seen=())
+    if "ablation" in data and "suite" not in data:
+        raise BenchError(
+            f"{path}: an ablation, which trains models and has its own keys; no suite of "
+            f"evaluations. Run it with: bench ablate {name}"
+        )
     for override in overrides:
         _apply(data, override)
     data["models"] = [_model_mapping(item) for item in _listed(data.get("models"))]

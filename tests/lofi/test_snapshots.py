@@ -1,4 +1,4 @@
-"""What training leaves on the way: weights at given steps, losses on validation, its own seconds."""
+"""What training leaves on the way: weights at given steps, validation losses, its own seconds."""
 
 import json
 
@@ -55,7 +55,7 @@ def test_validation_says_the_losses_that_are_trained_and_no_other(tmp_path):
     assert names == {"loss/sigmoid", "loss/grounding", "loss/dense_captioning"}
 
 
-def test_losses_on_validation_are_those_of_the_step_without_its_gradient(tmp_path, monkeypatch):
+def test_losses_on_validation_are_those_of_the_step_without_its_gradient(tmp_path):
     # One batch of the training's own function, on the same studies and without augmentation.
     from contextlib import nullcontext
 

@@ -1,0 +1,215 @@
+"""Paired differences between the full arm and each other, from the stored outcomes."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from harness.ablation import FULL, ArmRecord, AskedCell, cell_of
+from harness.errors import BenchError
+from harness.metrics.bootstrap import MIN_PATIENTS
+from harness.metrics.compare import DRAWS_PER_TEST, holm
+from harness.metrics.metric import scored, value_of_rows
+from harness.record import RunRecord
+from reports.ablation_training import flatness
+from reports.ablation_worth import (
+    NOT_TAUGHT,
+    PERMUTATIONS,
+    Place,
+    Worth,
+    checkpoints_p,
+    interval_of,
+    plain_difference,
+)
+from reports.compare import questions_of
+from reports.definitions import PRIMARY
+from reports.paired import Contributed, Question, check_aligned, open_cell
+from reports.runs import DatasetSource, Runs
+
+
+@dataclass
+class Arms:
+    """The records of an ablation and the way from an asked cell to its rows, each read once."""
+
+    out: Path
+    records: Sequence[ArmRecord]
+    source: DatasetSource
+    _open: dict[str, Callable[[Question], Contributed]] = field(default_factory=dict)
+    _runs: dict[str, RunRecord] = field(default_factory=dict)
+
+    def run(self, asked: AskedCell) -> RunRecord:
+        """The cell's record.
+
+        Raises:
+            BenchError: it is gone.
+        """
+        if asked.key not in self._runs:
+            found = cell_of(self.out, asked).record()
+            if found is None:
+                raise BenchError(
+                    f"{cell_of(self.out, asked).folder}: the outcomes of {asked.model} are gone. "
+                    "Run the same `bench ablate` again: they are computed anew."
+                )
+            self._runs[asked.key] = found
+        return self._runs[asked.key]
+
+    def rows(self, asked: AskedCell, question: Question) -> Contributed:
+        """What each sample contributes."""
+        if asked.key not in self._open:
+            record = self.run(asked)
+            # Of two arms with the same weights one cell may stand for both: named by the asker.
+            named = record.model_copy(
+                update={"model": record.model.model_copy(update={"name": asked.model})}
+            )
+            runs = Runs((named,), {record.key: self.out})
+            self._open[asked.key] = open_cell(named, runs, self.source)
+        return self._open[asked.key](question)
+
+    def asked(self, arm: str) -> dict[tuple[Place, int], AskedCell]:
+        """The cells of an arm that was trained, by place and seed."""
+        return {
+            (_place(one, self), record.seed): one
+            for record in self.records
+            if record.arm == arm and record.training is not None
+            for one in record.asked
+        }
+
+
+def _place(asked: AskedCell, arms: Arms) -> Place:
+    stored = asked.key and asked.status != "skipped"
+    return Place(
+        measure=asked.measure,
+        share=asked.share,
+        task=asked.task,
+        dataset=asked.dataset,
+        split=asked.split,
+        cohort=asked.cohort,
+        text_policy=asked.text_policy,
+        phantom=arms.run(asked).dataset.phantom if stored else False,
+    )
+
+
+def all_worths(arms: Arms) -> list[Worth]:
+    """Every difference of every arm, at every share, metric and group; Holm over the arms."""
+    full = arms.asked(FULL)
+    names = [name for name in dict.fromkeys(r.arm for r in arms.records) if name != FULL]
+    found = [worth for name in names for worth in _of_arm(name, full, arms)]
+    return _adjusted(found)
+
+
+def _of_arm(name: str, full: Mapping[tuple[Place, int], AskedCell], arms: Arms) -> Iterable[Worth]:
+    own = arms.asked(name)
+    if not own:
+        failed = next(r for r in arms.records if r.arm == name)
+        for place in dict.fromkeys(place for place, _ in full):
+            named = PRIMARY.get(place.task, ("", ""))
+            note = f"{failed.status}: {failed.reason}"
+            yield Worth(name, place, _question(place, named), status="failed", note=note)
+        return
+    for place in dict.fromkeys(place for place, _ in full):
+        seeds = [s for p, s in full if p == place and (place, s) in own]
+        pairs = [(full[place, seed], own[place, seed]) for seed in seeds]
+        if pairs:
+            rising = any(
+                not flatness(r).flat
+                for r in arms.records
+                if r.arm in (FULL, name) and r.seed in seeds
+            )
+            yield from _at_place(name, place, pairs, (arms, rising))
+
+
+def _question(place: Place, named: tuple[str, str]) -> Question:
+    return Question(named[1], named[0], "same_study" if place.task == "retrieval" else "")
+
+
+def _at_place(
+    name: str,
+    place: Place,
+    pairs: Sequence[tuple[AskedCell, AskedCell]],
+    how: tuple[Arms, bool],
+) -> Iterable[Worth]:
+    arms, rising = how
+    bad = [one for pair in pairs for one in pair if one.status != "ok"]
+    if bad:
+        yield from _without_number(name, place, pairs, arms)
+        return
+    first = [arms.run(one) for one in pairs[0]]
+    for question in questions_of(first[0], first[1], ()):
+        rows = [(arms.rows(a, question), arms.rows(b, question)) for a, b in pairs]
+        check_aligned([cell for pair in rows for cell in pair])
+        groups = rows[0][0].groups if place.share == 100 else {"all": rows[0][0].groups["all"]}
+        for group in groups:
+            found = _worth(rows, group)
+            if found is not None:
+                yield replace(found, arm=name, place=place, question=question, under_trained=rising)
+
+
+def _without_number(
+    name: str, place: Place, pairs: Sequence[tuple[AskedCell, AskedCell]], arms: Arms
+) -> Iterable[Worth]:
+    """One row per key number that one of the two has: not taught is no difference."""
+    bad = next(one for pair in pairs for one in pair if one.status != "ok")
+    status = "not_taught" if bad.status == "not_taught" else "failed"
+    note = NOT_TAUGHT if status == "not_taught" else f"{bad.status}: {bad.reason}"
+    good = [one for one in pairs[0] if one.status == "ok"]
+    if not good:
+        named = _question(place, PRIMARY.get(place.task, ("", "")))
+        yield Worth(name, place, named, status=status, note=note, seeds=len(pairs))
+        return
+    side = "full" if good[0] is pairs[0][0] else "without"
+    record = arms.run(good[0])
+    for question in questions_of(record, record, ()):
+        cells = [pair[0 if side == "full" else 1] for pair in pairs]
+        values = [arms.rows(one, question).value for one in cells if one.status == "ok"]
+        blank = Worth(name, place, question, status=status, note=note, seeds=len(pairs))
+        yield replace(blank, **{side: float(np.mean(values))})
+
+
+def _worth(rows: Sequence[tuple[Contributed, Contributed]], group: str) -> Worth | None:
+    """The difference in one group, over the samples that every arm and seed was scored on."""
+    first = rows[0][0]
+    mask = first.groups[group].copy()
+    for pair in rows:
+        for cell in pair:
+            mask &= scored(cell.rows)
+    if not mask.any():
+        return None
+    metric, patients = first.metric, np.unique(first.patients[mask], return_inverse=True)[1]
+    pairs = [(one.rows[mask], other.rows[mask]) for one, other in rows]
+    interval, note = interval_of(metric, pairs, patients)
+    wanted = group == "all" and len(np.unique(patients)) >= MIN_PATIENTS
+    return Worth(
+        arm="",
+        place=_NOWHERE,
+        question=Question(metric.name),
+        group=group,
+        full=float(np.mean([value_of_rows(metric, one) for one, _ in pairs])),
+        without=float(np.mean([value_of_rows(metric, other) for _, other in pairs])),
+        difference=plain_difference(metric, pairs),
+        interval=interval,
+        p=checkpoints_p(metric, pairs, patients) if wanted else None,
+        n=int(mask.sum()),
+        seeds=len(pairs),
+        patients=len(np.unique(patients)),
+        status="ok" if interval is not None and not note else "no_interval",
+        note=note,
+        higher_is_better=metric.higher_is_better,
+    )
+
+
+_NOWHERE = Place("arm", 100, "", "", "", "", "")
+
+
+def _adjusted(found: list[Worth]) -> list[Worth]:
+    """Holm over the arms of one table, on its primary metric."""
+    families: dict[Place, list[int]] = {}
+    for index, one in enumerate(found):
+        if one.primary and one.p is not None and one.place.share == 100:
+            families.setdefault(one.place, []).append(index)
+    for members in families.values():
+        p_values = {str(index): found[index].p or 0.0 for index in members}
+        draws = max(PERMUTATIONS, DRAWS_PER_TEST * len(members))
+        for index, value in holm(p_values, draws=draws).items():
+            found[int(index)] = replace(found[int(index)], adjusted=value)
+    return found
