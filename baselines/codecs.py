@@ -165,6 +165,16 @@ def _bins(row: Sequence[float], count: int, *, floor: bool) -> list[int]:
     return [min(max(n, 0), count - 1 if floor else count) for n in numbers]
 
 
+def _write_lists(rows: Fractions, _: str, __: Size) -> str:
+    """As LoFi writes them: floors, no spaces, no box without area."""
+    pieces = []
+    for row in rows:
+        x1, y1, x2, y2 = (int(value * 1000 + 1e-4) for value in row)
+        x1, y1 = min(x1, 999), min(y1, 999)
+        pieces.append(f"[{x1},{y1},{max(x2, x1 + 1)},{max(y2, y1 + 1)}]")
+    return "```\n[" + ",".join(pieces) + "]\n```"
+
+
 def _write_maira(rows: Fractions, phrase: str, _: Size) -> str:
     form = "<box><x{}><y{}><x{}><y{}></box>"
     pieces = [form.format(*_bins(row, 100, floor=True)) for row in rows]
@@ -224,6 +234,7 @@ CODECS: Mapping[str, Codec] = {
     "gemma_json": replace(_json("yxyx", "1000", "box_2d"), read=_read_gemma),
     "qwen_px": _json("xyxy", "px", "bbox_2d"),
     "qwen_1000": _json("xyxy", "1000", "bbox_2d"),
+    "lists_1000": Codec(_Json(False, 1000.0, "box").read, _write_lists, "```\n[]\n```"),
     "internvl": Codec(read_internvl, _write_internvl, "<ref>{phrase}</ref><box>[]</box>"),
     "qwen_vl_v1": Codec(read_pairs, _write_pairs),
     "florence": Codec(partial(read_tokens, form="florence"), _write_florence, "{phrase}"),

@@ -81,3 +81,16 @@ def _judged_on(roots: Mapping[str, Path]) -> list[Dataset]:
         task = "grounding" if name == "ms-cxr" else "retrieval"
         out.append(load_dataset(name, task=task, split="test", roots=roots))
     return out
+
+
+def training_roots(
+    data: Data, split: str, roots: Mapping[str, Path], *, limit: int | None = None
+) -> tuple[dict[str, Path], bool]:
+    """The folders `training_set` reads, without the truth, and whether they are a phantom's."""
+    from harness.phantom.cache import ensure_phantom
+
+    if not dataset_spec(data.dataset).is_phantom(roots):
+        return dict(roots), False
+    found = dict(ensure_phantom(data.dataset, split, cache_root() / "phantom", limit=limit))
+    found.pop("truth", None)
+    return found, True

@@ -42,13 +42,13 @@ def command(
     quiet: bool,
     log_json: bool,
 ) -> None:
-    """Train PRESET (lofi-tiny, lofi-small, lofi-paper, ... or a YAML file of settings).
+    """Train PRESET (lofi-tiny, lofi-small, lofi-paper, vlm-tiny, ... or a YAML file of settings).
 
     A killed training goes on from its last checkpoint when the same command is run again. Several
     processes: accelerate launch -m harness.cli train PRESET.
     """
     from harness.roots import data_roots
-    from lofi.fit import Fit, fit
+    from lofi.fit import Fit
 
     del models
     values = {**_overrides(overrides), **({} if seed is None else {"training.seed": seed})}
@@ -63,13 +63,29 @@ def command(
         tracker=track,
         restart=restart,
     )
+    fit, exported, suite = _training_of(preset)
     progress = fit(wanted, say=_voice(quiet=quiet, log_json=log_json))
     if export is not None:
-        _export(folder, export)
+        exported(folder / "best", export)
+        click.echo(f"exported {export}")
     click.echo(
         f"trained {progress.step} steps: {folder / 'best'}. Evaluate it: bench run "
-        f"suites/retrieval.yaml --models {folder / 'best'}"
+        f"suites/{suite}.yaml --models {folder / 'best'}"
     )
+
+
+def _training_of(preset: str) -> tuple[Any, Any, str]:
+    """What trains a preset, what exports the result, and the suite that evaluates it."""
+    from lofi.vlm.config import preset_names
+
+    if preset in preset_names():
+        from lofi.vlm.fit import fit_vlm
+        from lofi.vlm.save import export_vlm
+
+        return fit_vlm, export_vlm, "grounding"
+    from lofi.fit import export, fit
+
+    return fit, export, "retrieval"
 
 
 def _overrides(given: Sequence[str]) -> Mapping[str, Any]:
@@ -86,10 +102,3 @@ def _voice(*, quiet: bool, log_json: bool) -> Any:
     if log_json:
         return lambda text: click.echo(json.dumps({"message": text}), err=True)
     return (lambda _: None) if quiet else (lambda text: click.echo(text, err=True))
-
-
-def _export(folder: Path, target: Path) -> None:
-    from lofi.fit import export
-
-    export(folder / "best", target)
-    click.echo(f"exported {target}")

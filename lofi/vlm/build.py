@@ -1,0 +1,195 @@
+"""A Gemma 3 of MedGemma's class made from the parts of a LoFi model, with its own processor."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    Gemma3ImageProcessor,
+    Gemma3Processor,
+    PreTrainedTokenizerFast,
+)
+
+from lofi.build import build as build_lofi
+from lofi.checkpoint import from_pretrained
+from lofi.config import read_preset
+from lofi.model import LofiModel
+from lofi.pooling import pool_grid
+from lofi.prompt import END, HEAD, MIDDLE
+from lofi.vlm.config import VlmConfig
+
+BEGIN_IMAGE, END_IMAGE, SOFT = "<start_of_image>", "<end_of_image>", "<image_soft_token>"
+BLANK = "\n\n"  # what Gemma's processor puts around an image: one token here
+POOL = 2  # patches along each side that become one image token
+
+# Each message as LoFi writes it, so that a decoder of LoFi reads what it knows.
+CHAT = (
+    "{{ bos_token }}{% for m in messages %}"
+    f"{{% if m.role == 'user' %}}{{{{ {json.dumps(HEAD)} }}}}{{% endif %}}"
+    "{% for c in m.content %}{% if c.type == 'image' %}"
+    f"{BEGIN_IMAGE}"
+    "{% elif m.role == 'user' %}{{ '\\n' + c.text }}{% else %}{{ c.text }}{% endif %}{% endfor %}"
+    f"{{% if m.role == 'user' %}}{{{{ {json.dumps(MIDDLE)} }}}}"
+    f"{{% else %}}{{{{ {json.dumps(END)} }}}}{{% endif %}}"
+    "{% endfor %}"
+)
+
+
+def starting_point(config: VlmConfig, texts: list[str]) -> LofiModel:
+    """The LoFi model whose parts are taken: a trained one, or a fresh one of the preset's sizes."""
+    if config.init:
+        return from_pretrained(Path(config.init))
+    overrides = {"training.seed": config.training.seed}
+    return build_lofi(read_preset(config.fresh, overrides), texts)
+
+
+def build(
+    lofi: LofiModel, *, extra_layers: int, seed: int = 0
+) -> tuple[Gemma3ForConditionalGeneration, Gemma3Processor]:
+    """The model and its processor, ready for training.
+
+    The tower and the decoder's layers are those of `lofi`. `extra_layers` more go below: copies of
+    its layers whose outputs start damped, so that they can learn to read examples while the layers
+    above still ground phrases as they did.
+    """
+    torch.manual_seed(seed)
+    processor = make_processor(lofi)
+    settings = _config(lofi, processor, extra_layers)
+    model = Gemma3ForConditionalGeneration(settings)
+    _take_tower(model, lofi)
+    _take_decoder(model, lofi, extra_layers)
+    return model.eval(), processor
+
+
+def make_processor(lofi: LofiModel) -> Gemma3Processor:
+    """LoFi's tokenizer with Gemma's image tokens, its chat template, and square pictures."""
+    raw = PreTrainedTokenizerFast(
+        tokenizer_object=lofi.tokenizer._tokenizer,
+        pad_token=lofi.tokenizer.pad_token,
+        bos_token=lofi.tokenizer.bos_token,
+        clean_up_tokenization_spaces=False,
+        extra_special_tokens={
+            "boi_token": BEGIN_IMAGE,
+            "eoi_token": END_IMAGE,
+            "image_token": SOFT,
+        },
+    )
+    raw.add_tokens([_added(BLANK)])
+    vision = lofi.towers.config.vision_config
+    side = {"height": vision.image_size, "width": vision.image_size}
+    tokens = (vision.image_size // vision.patch_size // POOL) ** 2
+    return Gemma3Processor(
+        Gemma3ImageProcessor(size=side, resample=3),
+        raw,
+        chat_template=CHAT,
+        image_seq_length=tokens,
+    )
+
+
+def _added(text: str) -> Any:
+    from tokenizers import AddedToken
+
+    return AddedToken(text, normalized=False)
+
+
+def _config(lofi: LofiModel, processor: Gemma3Processor, extra_layers: int) -> Gemma3Config:
+    tokenizer = processor.tokenizer
+    number = tokenizer.convert_tokens_to_ids
+    text = lofi.decoder.config.to_dict()
+    layers = lofi.decoder.config.num_hidden_layers + extra_layers
+    text |= {
+        "vocab_size": len(tokenizer),
+        "num_hidden_layers": layers,
+        "layer_types": ["full_attention"] * layers,
+        "num_key_value_heads": lofi.decoder.config.num_attention_heads,
+        "max_position_embeddings": 4096,
+    }
+    vision = lofi.towers.config.vision_config.to_dict()
+    return Gemma3Config(
+        text_config={k: v for k, v in text.items() if k not in ("architectures", "model_type")},
+        vision_config=vision | {"num_channels": 3, "vision_use_head": False},
+        mm_tokens_per_image=processor.image_seq_length,
+        boi_token_index=number(BEGIN_IMAGE),
+        eoi_token_index=number(END_IMAGE),
+        image_token_id=number(SOFT),
+        image_token_index=number(SOFT),
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=number(END),
+        tie_word_embeddings=True,
+    )
+
+
+@torch.no_grad()
+def _take_tower(model: Gemma3ForConditionalGeneration, lofi: LofiModel) -> None:
+    """The trained tower; one grey channel becomes three equal ones of a third each."""
+    weights = {
+        name: value
+        for name, value in lofi.towers.vision_model.state_dict().items()
+        if not name.startswith("head.")
+    }
+    name = "embeddings.patch_embedding.weight"
+    channels = weights[name].shape[1]
+    if channels == 1:
+        weights[name] = weights[name].expand(-1, 3, -1, -1) / 3
+    tower = model.model.vision_tower
+    getattr(tower, "vision_model", tower).load_state_dict(weights)
+
+
+@torch.no_grad()
+def _take_decoder(model: Gemma3ForConditionalGeneration, lofi: LofiModel, extra: int) -> None:
+    language, source = model.model.language_model, lofi.decoder.model
+    words = language.embed_tokens.weight
+    words[: len(source.embed_tokens.weight)] = source.embed_tokens.weight
+    language.norm.load_state_dict(source.norm.state_dict())
+    below = [source.layers[index % len(source.layers)] for index in range(extra)]
+    for layer, taken in zip(language.layers, [*below, *source.layers], strict=True):
+        layer.load_state_dict(_own_heads(taken.state_dict(), lofi.decoder.config))
+    for layer in language.layers[:extra]:
+        _damp(layer.post_attention_layernorm)
+        _damp(layer.post_feedforward_layernorm)
+    model.model.multi_modal_projector.mm_input_projection_weight.copy_(
+        torch.randn(lofi.towers.config.vision_config.hidden_size, words.shape[1])
+        / math.sqrt(words.shape[1])
+    )
+
+
+def _own_heads(weights: dict[str, Tensor], text: Any) -> dict[str, Tensor]:
+    """The layer with keys and values of its own for each head, which start as the shared ones."""
+    times = text.num_attention_heads // text.num_key_value_heads
+    out = dict(weights)
+    for name in ("self_attn.k_proj.weight", "self_attn.v_proj.weight"):
+        heads = weights[name].unflatten(0, (text.num_key_value_heads, -1))
+        out[name] = heads.repeat_interleave(times, 0).flatten(0, 1)
+    return out
+
+
+def _damp(norm: nn.Module) -> None:
+    """A tenth of its output: Gemma's norm multiplies by 1 + weight."""
+    norm.weight.copy_(0.1 * (1 + norm.weight) - 1)
+
+
+@torch.no_grad()
+def fit_projector(model: Gemma3ForConditionalGeneration, lofi: LofiModel, pixels: Tensor) -> float:
+    """Start the projector where it gives what LoFi's pooling gives; the share it explains.
+
+    Ridge regression from pooled, normed patches to LoFi's multimodal tokens, whose probes begin at
+    the same places. Only where both have as many tokens; else nothing is done and the share is 0.
+    """
+    patches = lofi.patches(pixels)
+    wanted = lofi.image_tokens(patches)
+    projector = model.model.multi_modal_projector
+    given = projector.mm_soft_emb_norm(pool_grid(patches, POOL))
+    if wanted.shape[1] != given.shape[1]:
+        return 0.0
+    x, y = given.flatten(0, 1).double(), wanted.flatten(0, 1).double()
+    ridge = 1e-3 * len(x) * torch.eye(x.shape[1], dtype=x.dtype)
+    weight = torch.linalg.solve(x.T @ x + ridge, x.T @ y)
+    projector.mm_input_projection_weight.copy_(weight.float())
+    rest = (x @ weight - y).pow(2).sum() / (y - y.mean(0)).pow(2).sum()
+    return float(1 - rest)
