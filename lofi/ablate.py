@@ -111,6 +111,9 @@ def _settings(suite: AblationSuite) -> dict[str, Any]:
     return {
         "training.validate_every": max(1, steps // VALIDATIONS),
         "training.warmup": min(config.training.warmup, steps // 10),
+        "training.validation_studies": min(
+            config.training.validation_studies, suite.limit or config.training.validation_studies
+        ),
         **given,
         "training.steps": steps,
     }

@@ -12,6 +12,7 @@ from harness.metrics.bootstrap import MIN_PATIENTS
 from harness.metrics.compare import DRAWS_PER_TEST, holm
 from harness.metrics.metric import scored, value_of_rows
 from harness.record import RunRecord
+from harness.store import Cell
 from reports.ablation_training import flatness
 from reports.ablation_worth import (
     NOT_TAUGHT,
@@ -65,6 +66,10 @@ class Arms:
             runs = Runs((named,), {record.key: self.out})
             self._open[asked.key] = open_cell(named, runs, self.source)
         return self._open[asked.key](question)
+
+    def cell(self, asked: AskedCell) -> Cell:
+        """Where its outcomes lie."""
+        return cell_of(self.out, asked)
 
     def asked(self, arm: str) -> dict[tuple[Place, int], AskedCell]:
         """The cells of an arm that was trained, by place and seed."""

@@ -1,0 +1,286 @@
+"""`bench ablate` from arms to report on a small world; one process stands in for many."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import PIL.Image
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from harness.ablation import FULL, read_arms
+from harness.commands.ablate import command
+from harness.datasets.training import TrainingSet, TrainingStudy
+from harness.errors import BenchError
+from harness.isolate import Ended
+from harness.samples import ImageRef
+from harness.text import sentences
+from tests.lofi.conftest import TINY, world
+
+FILMS = 36  # 24 of them with a box, so that grounding has more than 20 patients
+DECODER = {f"decoder.{key}": value for key, value in TINY["decoder"].items()}
+SUITE = {
+    "ablation": "small",
+    "losses": ["sigmoid"],
+    "seeds": [0, 1],
+    "steps": 4,
+    "evaluations": [
+        {"task": "retrieval", "dataset": "manifest", "split": "all"},
+        {"task": "grounding", "dataset": "manifest", "split": "all"},
+    ],
+    "representation": {
+        "steps": 2,
+        "set": {**DECODER, "training.batch_size": 4, "training.precision": "float32"},
+        "evaluations": [{"task": "grounding", "dataset": "manifest", "split": "all"}],
+    },
+}
+
+
+def films(folder: Path) -> Path:
+    """The small world as a manifest."""
+    folder.mkdir()
+    rows, phrases = ["image_id,file,patient_id,text_findings"], []
+    for number, (square, text, regions) in enumerate(world(FILMS, seed=9)):
+        PIL.Image.fromarray(square).save(folder / f"{number}.png")
+        rows.append(f"i{number},{number}.png,p{number},{text}")
+        phrases += [
+            {"image_id": f"i{number}", "phrase": phrase, "kind": "finding", "boxes": boxes.tolist()}
+            for phrase, boxes in regions
+        ]
+    (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
+    (folder / "phrases.jsonl").write_text("\n".join(map(json.dumps, phrases)) + "\n")
+    return folder
+
+
+def training_set(folder: Path, split: str) -> TrainingSet:
+    studies = []
+    for number, (square, text, regions) in enumerate(world(12, seed=len(split))):
+        file = folder / f"{split}-{number}.png"
+        PIL.Image.fromarray(square).save(file)
+        ref = ImageRef(f"{split}-{number}", file, f"p{number}", f"s{number}")
+        studies.append(TrainingStudy(ref, text, sentences(text), tuple(regions)))
+    return TrainingSet("mimic-cxr", split, "lesion", "phantom 1", tuple(studies), 12, {}, True)
+
+
+def here(_executor, function, orders, heard=lambda *_: None):
+    """What `spread` does, in this process."""
+    for index, order in enumerate(orders):
+        value = function(lambda text, i=index: heard(i, text), *order.arguments)
+        yield index, Ended("ok", value=value)
+
+
+def nothing(_executor, _function, orders, _heard=None):
+    """A stand-in that fails if there is anything to train."""
+    assert not orders, [order.arguments[0].arm.title for order in orders]
+    return iter(())
+
+
+class Small:
+    """An ablation folder and the command that fills it."""
+
+    def __init__(self, base: Path, patch: pytest.MonkeyPatch):
+        self.base, self.patch = base, patch
+        self.out = base / "out"
+        made = {split: training_set(base, split) for split in ("train", "validation")}
+        patch.setattr("lofi.fit.training_set", lambda _, split, *__, **___: made[split])
+        patch.setenv("BENCH_CACHE", str(base / "cache"))
+        self.films = films(base / "films")
+        self.preset = base / "preset.yaml"
+        self.preset.write_text(yaml.safe_dump(TINY))
+
+    def run(self, *options: str, spread=here, **changes):
+        self.patch.setattr("harness.commands.ablate_run.spread", spread)
+        file = self.base / "suite.yaml"
+        file.write_text(yaml.safe_dump({**SUITE, "preset": str(self.preset), **changes}))
+        named = ["--data", f"manifest={self.films}", "--out", str(self.out), "--device", "cpu"]
+        return CliRunner().invoke(command, [str(file), *named, "--quiet", *options])
+
+    def copied(self, folder: Path) -> "Small":
+        """The same, on a copy of what was written."""
+        other = object.__new__(Small)
+        other.__dict__.update({**self.__dict__, "base": folder, "out": folder / "out"})
+        shutil.copytree(self.out, other.out)
+        return other
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        small = Small(tmp_path_factory.mktemp("ablate"), patch)
+        result = small.run()
+        assert result.exit_code == 0, (result.output, result.exception)
+        yield small
+
+
+def table(small: Small) -> pd.DataFrame:
+    return pd.read_csv(small.out / "ablation.csv")
+
+
+def test_each_arm_of_each_seed_leaves_a_record_of_its_difference_and_curves(done):
+    records = read_arms(done.out)
+    assert [(r.arm, r.seed) for r in records] == [
+        (FULL, 0),
+        (FULL, 1),
+        ("without-sigmoid", 0),
+        ("without-sigmoid", 1),
+    ]
+    for record in records:
+        assert record.status == "ok"
+        assert record.training.steps == 4
+        assert record.training.peak_memory > 0
+        assert [row["step"] for row in record.training.validation] == [1, 2, 3, 4]
+    assert records[2].difference == {"losses.sigmoid": (1.0, 0.0)}
+    assert records[2].losses == ["captioning", "grounding", "dense_captioning"]
+
+
+def test_without_the_sigmoid_loss_retrieval_is_not_taught_and_grounding_has_a_difference(done):
+    rows = table(done)
+    retrieval = rows[rows["task"] == "retrieval"]
+    assert set(retrieval["status"]) == {"not_taught"}
+    assert retrieval["difference"].isna().all()
+    assert retrieval["full"].notna().any()
+    grounding = rows[(rows["task"] == "grounding") & (rows["group"] == "all")]
+    assert set(grounding["measure"]) == {"arm", "representation"}
+    miou = grounding[grounding["metric"] == "miou"]
+    assert sorted(miou["share"]) == [25, 50, 100, 100]
+    assert (miou["low"] <= miou["difference"]).all()
+    assert (miou["difference"] <= miou["high"]).all()
+    assert miou["difference"].to_numpy() == pytest.approx(
+        (miou["full"] - miou["without"]).to_numpy()
+    )
+    assert set(miou["seeds"]) == {2}
+
+
+def test_the_differences_are_those_of_the_stored_outcomes(done):
+    # Independent of the report's own path: IoU by hand from the parquet tables of all four arms.
+    def miou(arm, seed):
+        record = next(r for r in read_arms(done.out) if (r.arm, r.seed) == (arm, seed))
+        cell = next(a for a in record.asked if a.task == "grounding" and a.share == 50)
+        file = next((done.out / "cells").glob(f"*{cell.model}-{cell.key[:12]}/outcomes/boxes-*"))
+        answers = pd.read_parquet(file).set_index("sample_id")["boxes"]
+        lines = map(json.loads, (done.films / "phrases.jsonl").read_text().splitlines())
+        truth = {line["image_id"]: line["boxes"] for line in lines}
+        images = pd.read_parquet(file).set_index("sample_id")["image_id"]
+        return np.mean([painted(answers[i], truth[images[i]]) for i in answers.index])
+
+    apart = [miou(FULL, seed) - miou("without-sigmoid", seed) for seed in (0, 1)]
+    rows = table(done).query("task == 'grounding' and metric == 'miou' and share == 50")
+    assert rows[rows["group"] == "all"]["difference"].item() == pytest.approx(
+        np.mean(apart), abs=2e-3
+    )
+
+
+def painted(one, other) -> float:
+    """IoU of two sets of boxes on a grid of 512 x 512 pixels."""
+    grids = []
+    for boxes in (one, other):
+        grid = np.zeros((512, 512), bool)
+        for x1, y1, x2, y2 in np.reshape(np.asarray(boxes, float), (-1, 4)) * 512:
+            grid[round(y1) : round(y2), round(x1) : round(x2)] = True
+        grids.append(grid)
+    union = (grids[0] | grids[1]).sum()
+    return (grids[0] & grids[1]).sum() / union if union else 0.0
+
+
+def test_the_report_has_tables_figures_and_says_under_trained(done):
+    text = (done.out / "ablation.md").read_text()
+    assert "under-trained: direction only" in text
+    assert "not taught" in text
+    assert (done.out / "ablation.tex").read_text().startswith(r"\begin{table}")
+    for name in ("forest", "curves"):
+        with PIL.Image.open(done.out / "figures" / f"{name}.png") as picture:
+            assert picture.size[0] > 300
+    for line in text.splitlines():
+        if line.startswith("!["):
+            assert (done.out / line.rpartition("(")[2].rstrip(")")).is_file()
+
+
+def test_a_finished_arm_is_known_without_its_weights_and_not_trained_again(done, tmp_path):
+    small = done.copied(tmp_path)
+    shutil.rmtree(small.out / "training")
+    before = (small.out / "ablation.csv").read_text()
+    assert small.run(spread=nothing).exit_code == 0
+    assert (small.out / "ablation.csv").read_text() == before
+
+
+def test_what_is_to_be_committed_is_told_apart_from_weights(done):
+    ignored = (done.out / ".gitignore").read_text().split()
+    assert "training/" in ignored
+    assert not any(name.startswith(("arms", "cells", "ablation")) for name in ignored)
+
+
+def test_an_arm_whose_outcomes_are_gone_is_measured_again_to_the_same_numbers(done, tmp_path):
+    small = done.copied(tmp_path)
+    before = (small.out / "ablation.csv").read_text()
+    shutil.rmtree(next((small.out / "cells").glob("grounding*full-seed1-50*")))
+    shutil.rmtree(small.out / "training")
+    trained = []
+
+    def counted(executor, function, orders, heard):
+        trained.extend(order.arguments[0].arm.title for order in orders)
+        return here(executor, function, orders, heard)
+
+    assert small.run(spread=counted).exit_code == 0
+    assert trained == ["full seed 1"]
+    assert (small.out / "ablation.csv").read_text() == before
+
+
+def test_more_seeds_are_added_to_what_is_finished(done, tmp_path):
+    small = done.copied(tmp_path)
+    trained = []
+
+    def none(_executor, _function, orders, _heard):
+        trained.extend(order.arguments[0].arm.title for order in orders)
+        return iter(())
+
+    small.run("--seeds", "0-2", spread=none)
+    assert trained == ["full seed 2", "without-sigmoid seed 2"]
+
+
+def test_other_steps_in_the_same_folder_are_refused_with_the_difference(done):
+    result = done.run("--steps", "6", spread=nothing)
+    assert isinstance(result.exception, BenchError)
+    assert "settings.training.steps 4 and 6" in str(result.exception)
+
+
+def test_another_arm_of_the_same_name_is_refused(done, tmp_path):
+    small = done.copied(tmp_path)
+    changes = [{"name": "without-sigmoid", "set": {"chunk": 1}}]
+    result = small.run(spread=nothing, losses=[], changes=changes)
+    assert isinstance(result.exception, BenchError)
+    assert "losses.sigmoid=0.0, now in chunk=1" in str(result.exception)
+
+
+def test_an_arm_that_is_not_finite_is_a_failure_row_and_the_others_go_on(tmp_path, monkeypatch):
+    small = Small(tmp_path, monkeypatch)
+    changes = [{"name": "wild", "set": {"training.learning_rate": 1e30}}]
+    result = small.run(losses=["captioning"], changes=changes, seeds=[0])
+    assert result.exit_code == 1
+    records = {r.arm: r for r in read_arms(small.out)}
+    assert {name: r.status for name, r in records.items()} == {
+        "full": "ok",
+        "without-captioning": "ok",
+        "wild": "failed",
+    }
+    assert "not finite" in records["wild"].reason
+    rows = table(small)
+    wild = rows[rows["arm"] == "wild"]
+    assert set(wild["status"]) == {"failed"}
+    assert wild["difference"].isna().all()
+    others = rows[(rows["arm"] == "without-captioning") & (rows["metric"] == "miou")]
+    assert others["difference"].notna().all()
+    assert others["low"].isna().all()  # one seed: no interval
+    assert "One seed: no interval" in (small.out / "ablation.md").read_text()
+
+
+def test_a_report_of_nothing_and_a_suite_of_another_kind_are_refused(tmp_path, monkeypatch):
+    small = Small(tmp_path, monkeypatch)
+    result = small.run("--report-only", spread=nothing)
+    assert "no arm yet" in str(result.exception)
+    result = CliRunner().invoke(command, ["suites/retrieval.yaml"])
+    assert "bench run suites/retrieval.yaml" in str(result.exception)
+    result = CliRunner().invoke(command, ["--loss", "location", "--budget", "9m", "--steps", "9"])
+    assert "Give one of them" in str(result.exception)
