@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
+from baselines.stored_answers import read_arrays
 from harness.errors import BenchError
 from harness.images import Image
 
@@ -45,9 +46,12 @@ class Worker:
     _folder: Any = None
     _lines: Any = field(default_factory=queue.Queue)
     _count: int = 0
+    _pictures: tuple[set[Path], set[Path]] = field(default_factory=lambda: (set(), set()))
 
-    def answers(self, requests: Sequence[dict[str, Any]]) -> list[dict[str, Any] | None]:
-        """One answer per request, in order; None where the worker gave none.
+    def answers(
+        self, requests: Sequence[dict[str, Any]]
+    ) -> tuple[list[dict[str, Any] | None], Path]:
+        """One answer per request, in order, None where the worker gave none; the file of maps.
 
         Raises:
             TimeoutError: no answer in time; the worker is ended.
@@ -63,20 +67,35 @@ class Worker:
                 raise BenchError(
                     f"{self.name}: its worker's answer {number} is no JSON object with an id"
                 ) from error
-        return [found.get(str(number)) for number in range(len(requests))]
+        maps = file.with_name(file.name.replace(".answers.jsonl", ".maps.npz"))
+        return [found.get(str(number)) for number in range(len(requests))], maps
 
     def vectors(self, requests: Sequence[dict[str, Any]]) -> Any:
         """One vector per request, (n, d); raises as `answers`."""
-        file = self._ask(requests)
-        if file.suffix != ".npz":
-            first = file.read_text(encoding="utf-8").partition("\n")[0]
-            raise BenchError(f"{self.name}: its worker gave no embedding: {first[:300]}")
-        with np.load(file, allow_pickle=False) as stored:
-            rows = dict(zip(stored["ids"].tolist(), stored["vectors"], strict=True))
+        ids, found = self._arrays(requests, "ids", "vectors")
+        rows = dict(zip(ids.tolist(), found, strict=True))
         missing = [n for n in range(len(requests)) if str(n) not in rows]
         if missing:
             raise BenchError(f"{self.name}: its worker left out {len(missing)} embeddings")
         return np.stack([rows[str(number)] for number in range(len(requests))])
+
+    def scores(self, images: Sequence[Image], texts: Sequence[str]) -> Any:
+        """The score of every pair, (n, m); raises as `answers`."""
+        request = {"task": "score", "images": list(images), "texts": list(texts)}
+        [scores] = self._arrays([request], "scores")
+        if scores.shape != (len(images), len(texts)):
+            raise BenchError(
+                f"{self.name}: its worker gave scores {scores.shape} for {len(images)} images and "
+                f"{len(texts)} texts"
+            )
+        return scores
+
+    def _arrays(self, requests: Sequence[dict[str, Any]], *names: str) -> list[Any]:
+        file = self._ask(requests)
+        if file.suffix != ".npz":
+            first = file.read_text(encoding="utf-8").partition("\n")[0]
+            raise BenchError(f"{self.name}: its worker gave no numbers: {first[:300]}")
+        return read_arrays(file, *names)
 
     def _ask(self, requests: Sequence[dict[str, Any]]) -> Path:
         """The file of answers to a batch."""
@@ -94,7 +113,9 @@ class Worker:
             process.stdin.flush()
         except OSError as error:
             raise self._ended() from error
-        return self._wait({str(file.with_suffix(suffix)) for suffix in _ANSWERS})
+        answers = self._wait({str(file.with_suffix(suffix)) for suffix in _ANSWERS})
+        self._forget()
+        return answers
 
     def _wait(self, expected: set[str]) -> Path:
         """The path of the answers, once the worker prints it."""
@@ -113,17 +134,29 @@ class Worker:
                 return Path(line.strip())
 
     def _plain(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The request with its image as a path to a file that any library reads alike."""
-        image = request.get("image")
-        if not isinstance(image, Image):
-            return request
+        """The request with its images as paths to files that any library reads alike."""
+        if isinstance(request.get("image"), Image):
+            return {**request, "image": self._picture(request["image"])}
+        if "images" in request:
+            return {**request, "images": [self._picture(image) for image in request["images"]]}
+        return request
+
+    def _picture(self, image: Image) -> str:
         if image.file.suffix.lower() in _PLAIN:
-            return {**request, "image": str(image.file.resolve())}
+            return str(image.file.resolve())
         name = hashlib.sha256(str(image.file).encode()).hexdigest()[:24]
         file = Path(self._folder.name) / f"{name}.png"
         if not file.exists():
             PIL.Image.fromarray(image.read()).save(file)
-        return {**request, "image": str(file)}
+        self._pictures[1].add(file)
+        return str(file)
+
+    def _forget(self) -> None:
+        """Remove the pictures that neither this batch nor the one before it asked about."""
+        before, now = self._pictures
+        for file in before - now:
+            file.unlink(missing_ok=True)
+        self._pictures = (now, set())
 
     def _started(self) -> Any:
         if self._process is None:

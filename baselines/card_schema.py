@@ -146,7 +146,8 @@ class ExternalRules(_Section):
     """A model in an environment of its own; see `baselines.external` for the protocol.
 
     `setup` says how a person makes the environment and starts the worker; a card never names a
-    command. Answers without boxes are read by `codec` in the frame of `coordinates`.
+    command. Answers without boxes are read by `codec` in the frame of `coordinates`, which is also
+    that of maps. `seconds` may pass until one batch is answered.
     """
 
     serves: tuple[Literal["ground", "embed", "score"], ...]
@@ -154,6 +155,12 @@ class ExternalRules(_Section):
     codec: CodecName | Literal[""] = ""
     coordinates: GeometryText = ""
     seconds: float = 600.0
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "ExternalRules":
+        if {"embed", "score"} <= set(self.serves):
+            raise ValueError("serves: a model either embeds or scores pairs")
+        return self
 
 
 class Runtime(_Section):

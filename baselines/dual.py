@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from baselines.card_schema import Card, PatchRules, TextRules
 from baselines.pixels import PixelRules
-from harness.geometry import Frame
+from harness.geometry import Frame, Geometry
 from harness.heatmap import PatchMap
 from harness.images import Image
 from harness.models import Grounding, ModelCard, NotScorable, Query
@@ -77,9 +77,14 @@ class DualEncoder:
         """Tokens per text, special tokens included, before any truncation."""
         return self._text().count(self._worded(texts))
 
+    @property
+    def geometry(self) -> Geometry:
+        """From a film to the model's frame."""
+        return self.towers.pixels.geometry
+
     def sees(self, image: Image) -> tuple[Any, Frame]:
         """The film in the model's frame and that frame, for `bench check`."""
-        return self.prepare_image(image), self.towers.pixels.geometry.frame(*image.size())
+        return self.prepare_image(image), self.geometry.frame(*image.size())
 
     @torch.inference_mode()
     def ground(self, queries: Sequence[Query]) -> list[Grounding]:
@@ -105,9 +110,10 @@ class DualEncoder:
 
     def _project(self, cosines: Any, image: Image) -> Any:
         rules: PatchRules = self.rules.patches or PatchRules()
-        geometry = str(self.towers.pixels.geometry)
         width, height = image.size()
-        shown = PatchMap(cosines, geometry, width, height, rules.sigma, rules.interpolation)
+        shown = PatchMap(
+            cosines, str(self.geometry), width, height, rules.sigma, rules.interpolation
+        )
         return shown.project()
 
     def _text(self) -> TextTower:

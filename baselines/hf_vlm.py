@@ -27,6 +27,15 @@ from harness.models import Demonstration, Grounding, ModelCard, Query
 
 
 @dataclass(frozen=True)
+class _Written:
+    """An answer, special tokens kept; `complete`: it came to its own end, which `tokens` counts."""
+
+    text: str
+    complete: bool
+    tokens: int
+
+
+@dataclass(frozen=True)
 class Vlm:
     """A `GroundingModel` that is asked one image and one phrase at a time."""
 
@@ -47,7 +56,7 @@ class Vlm:
         turns = [self._turns(q, shown) for q, shown in zip(queries, demonstrations, strict=True)]
         answers = self._generate(turns)
         return [
-            self._read(query, *answer, shown)
+            self._read(query, answer, shown)
             for query, answer, shown in zip(queries, answers, demonstrations, strict=True)
         ]
 
@@ -81,17 +90,18 @@ class Vlm:
         return read_geometry(self.rules.coordinates).frame(*image.size())
 
     @torch.inference_mode()
-    def _generate(self, turns: Sequence[Sequence[Turn]]) -> list[tuple[str, bool]]:
-        """The text of each answer, special tokens kept, and whether it came to its own end."""
+    def _generate(self, turns: Sequence[Sequence[Turn]]) -> list[_Written]:
+        """One answer per item, in one batch; each token is computed once, from kept states."""
         inputs = batch_inputs(self.processor, self.rules, turns).to(self.device)
         inputs = inputs.to(next(self.model.parameters()).dtype)  # pixels only; ids stay whole
         limit = self.rules.max_new_tokens
-        ids = self.model.generate(**inputs, max_new_tokens=limit, do_sample=False)
+        # Checkpoints from training may say `use_cache: false`, and would read all for each token.
+        ids = self.model.generate(**inputs, max_new_tokens=limit, do_sample=False, use_cache=True)
         if not self.model.config.is_encoder_decoder:
             ids = ids[:, inputs["input_ids"].shape[1] :]
         return [self._decoded(row.tolist()) for row in ids]
 
-    def _decoded(self, ids: list[int]) -> tuple[str, bool]:
+    def _decoded(self, ids: list[int]) -> _Written:
         config = self.model.generation_config
         ends = config.eos_token_id
         ends = set(ends) if isinstance(ends, list | tuple) else {ends}
@@ -101,18 +111,23 @@ class Vlm:
             ids = ids[1:]
         stop = next((place for place, token in enumerate(ids) if token in ends), None)
         kept = ids if stop is None else ids[:stop]
-        return tokenizer.decode(kept, skip_special_tokens=False), stop is not None
+        text = tokenizer.decode(kept, skip_special_tokens=False)
+        return _Written(text, stop is not None, len(kept) + (stop is not None))
 
-    def _read(
-        self, query: Query, text: str, complete: bool, shown: Sequence[Demonstration]
-    ) -> Grounding:
-        frame = self._frame(query.image)
-        parsed = parse(self.rules.codec, text, frame, phrase=query.phrase, complete=complete)
+    def _read(self, query: Query, answer: _Written, shown: Sequence[Demonstration]) -> Grounding:
+        parsed = parse(
+            self.rules.codec,
+            answer.text,
+            self._frame(query.image),
+            phrase=query.phrase,
+            complete=answer.complete,
+        )
         return Grounding(
             boxes=parsed.boxes,
-            raw=text,
+            raw=answer.text,
             status=parsed.status,
             demonstrations=tuple(d.image.image_id for d in shown),
+            tokens=answer.tokens,
         )
 
 

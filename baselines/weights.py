@@ -12,11 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from baselines.card_schema import Card
+from baselines.stored_answers import ANSWER_FILES
 from harness.errors import BenchError, WeightsAbsent
 from harness.file_hash import file_sha256, file_sha256s
-
-# What stands for weights where a model answers from outside: see `baselines.external`.
-ANSWER_FILES = ("predictions.jsonl", "embeddings.npz")
 
 _WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.npz")
 

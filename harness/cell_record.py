@@ -100,6 +100,8 @@ def failed_record(blank: RunRecord, error: Exception, dataset: Dataset) -> RunRe
     status: Status = "failed"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         status = "out_of_memory"
+    if isinstance(error, TimeoutError):
+        status = "timeout"
     return blank.model_copy(update={"status": status, "reason": printable(_why(error, dataset))})
 
 

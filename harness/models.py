@@ -57,7 +57,8 @@ class Grounding:
 
     `status`: "ok" boxes were given, "empty" an explicit, parsed "none", "malformed" an answer that
     could not be read (wrong on every phrase, and counted). `scores` has one value per box.
-    `heatmap` is (h, w) over the original image, NaN where the model did not look.
+    `heatmap` is (h, w) over the original image, NaN where the model did not look. `tokens` is how
+    many a generative model wrote, its end mark included; 0 where nothing is generated.
     """
 
     boxes: Boxes = field(default_factory=no_boxes)
@@ -66,6 +67,7 @@ class Grounding:
     raw: str = ""
     status: Status = "ok"
     demonstrations: tuple[str, ...] = ()
+    tokens: int = 0
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ def only_heatmaps(answers: Mapping[str, Grounding]) -> bool:
 def store_threshold(asking: Asking, model: GroundingModel) -> dict[str, float]:
     """Choose the threshold on the calibration split and keep it in the cell; counts for the record.
 
-    Nothing is stored where there is no such split: box metrics are then not scored.
+    Nothing is stored where there is no such split, or the model has no map of it (answers stored
+    for the test split alone): box metrics are then not scored.
     """
     if asking.sink.done_ids(KIND):
         return {}
@@ -40,6 +41,8 @@ def store_threshold(asking: Asking, model: GroundingModel) -> dict[str, float]:
         found = model.ground([asking.query(sample.image, sample.phrase) for sample in batch])
         answers += [as_stored(answer) for answer in found]
         asking.progress("choosing a threshold", len(answers), len(samples))
+    if all(answer.heatmap is None for answer in answers):
+        return {}
     chosen = choose_threshold(samples, answers, dataset=dataset.name, split=dataset.split)
     asking.sink.append(KIND, _frame(chosen))
     return {"threshold": chosen.value, "threshold_phrases": float(chosen.n)}

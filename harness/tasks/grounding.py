@@ -124,7 +124,7 @@ def _ground(model: GroundingModel, queries: list[Query]) -> list[Grounding]:
     """
     try:
         return model.ground(queries)
-    except (MemoryError, BenchError):
+    except (MemoryError, TimeoutError, BenchError):
         raise
     except Exception:
         if len(queries) == 1:
@@ -157,6 +157,7 @@ def _row(sample: PhraseBoxes, answer: Grounding, seconds: float, asking: Asking)
         "status": answer.status,
         "demonstrations": list(answer.demonstrations),
         "seconds": seconds,
+        "tokens": answer.tokens,
     }
     from harness.outcomes_store import pack_heatmap
 
@@ -250,10 +251,19 @@ def score_answers(
         "malformed": float(outcomes.malformed.sum()),
         "empty": float(sum(a.status == "empty" for a in answers)),
         "phrases": float(len(samples)),
+        **_generated(sink.read(KIND)),
     }
     threshold = read_threshold(sink)
     mark: Exposure = tuned_on(threshold.dataset, dataset) if threshold else "external"
     return Scored(scores, missing, counts, mark)
+
+
+def _generated(frame: "pd.DataFrame") -> dict[str, float]:
+    """Tokens written and how many in a second of asking; empty where nothing is generated."""
+    # Answers stored by an earlier version have no column.
+    tokens = float(frame["tokens"].fillna(0).sum()) if "tokens" in frame else 0.0
+    seconds = float(frame["seconds"].sum()) if tokens else 0.0
+    return {"tokens": tokens, "tokens_per_second": tokens / seconds} if seconds > 0 else {}
 
 
 def _reason(needs: str, interval: Interval) -> str:

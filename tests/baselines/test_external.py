@@ -69,6 +69,7 @@ def test_stored_predictions_are_boxes_of_the_film_or_read_by_the_codec(tiny, fil
     asked = [(0, "left effusion"), (0, "right effusion"), (1, "left effusion"), (2, "anything")]
     answers = model.ground([Query(films[n], phrase) for n, phrase in asked])
     assert [a.status for a in answers] == ["ok", "empty", "empty", "malformed"]
+    assert not any(a.heatmap is not None for a in answers)
     assert np.allclose(answers[0].boxes, [[0.5, 0.5, 0.9, 0.9]])
     assert answers[3].raw == "no answer"  # a miss, and counted
     with pytest.raises(NotScorable, match="serves ground only"):

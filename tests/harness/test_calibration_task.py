@@ -1,6 +1,7 @@
 """A model that only draws heat maps gets boxes by a threshold from elsewhere, or none at all."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,23 @@ def test_without_a_validation_split_boxes_are_not_scored_and_maps_are(tmp_path: 
     scored = TASK.score(asked.dataset, asked.sink, asked.options, ())
     assert "pointing" in {s.metric for s in scored.scores}
     assert "miou" in scored.not_scored
+
+
+def test_without_maps_of_the_validation_split_boxes_are_not_scored(tmp_path: Path) -> None:
+    """As of answers that were stored for the test split alone."""
+
+    class Stored(Blob):
+        answers = 3  # of the target's three films
+
+        def ground(self, queries: Sequence[Query]) -> list[Grounding]:
+            found = super().ground(queries)
+            self.answers -= len(queries)
+            return found if self.answers >= 0 else [Grounding(status="malformed")] * len(queries)
+
+    source = dataset(tmp_path, "ms-cxr", "validation", [0, 0, 0.5, 0.5])
+    asked = replace(asking(tmp_path, source), model=Stored())
+    assert "threshold" not in TASK.ask(asked)
+    assert miou(asked) is None
 
 
 def test_a_threshold_from_a_test_split_fails_the_cell(tmp_path: Path) -> None:
