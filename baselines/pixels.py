@@ -4,7 +4,6 @@ What is prepared ahead stays 8-bit and single-channel: a twelfth of the memory o
 the same for all models that share a geometry.
 """
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +12,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
+from baselines.shared_films import SharedFilms
 from harness.geometry import Geometry
 from harness.images import Image, Picture
 
-# Prepared films kept for the next model with the same geometry. The first that fit are kept and
-# none is thrown out: all models go through the films in the same order.
-SHARED_BYTES = 1 << 30
+_SHARED = SharedFilms()
 
 
 @dataclass(frozen=True)
@@ -70,33 +68,3 @@ def _stretched(pixels: Any) -> Any:
     """
     values = pixels.astype(np.float64) - pixels.min()
     return (values / (values.max() or 1.0) * 255).astype(np.uint8)
-
-
-class _SharedFilms:
-    """A bounded memory of prepared films, safe for threads."""
-
-    def __init__(self) -> None:
-        self._films: dict[Any, Any] = {}
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def get(self, key: Any) -> Any:
-        return self._films.get(_stamped(key))
-
-    def keep(self, key: Any, film: Any) -> None:
-        with self._lock:
-            if self._bytes + film.nbytes <= SHARED_BYTES:
-                self._films[_stamped(key)] = film
-                self._bytes += film.nbytes
-
-
-def _stamped(key: Any) -> Any:
-    """The key with the file's size and time, so that a changed file is read again."""
-    try:
-        stat = key[0].stat()
-    except OSError:
-        return (*key, None)
-    return (*key, stat.st_size, stat.st_mtime_ns)
-
-
-_SHARED = _SharedFilms()

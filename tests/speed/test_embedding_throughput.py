@@ -44,7 +44,7 @@ def bare(network, transform, films) -> np.ndarray:
 
 @pytest.mark.speed
 def test_embedding_is_at_least_95_percent_as_fast_as_a_bare_loop(films, monkeypatch):
-    monkeypatch.setattr("baselines.pixels.SHARED_BYTES", 0)  # no film is remembered
+    monkeypatch.setattr("baselines.shared_films.MOST_BYTES", 0)  # no film is remembered
     network, _, transform = open_clip.create_model_and_transforms("ViT-B-32")
     network.eval()
     config = network.visual.preprocess_cfg
