@@ -12,8 +12,7 @@ from transformers import BertTokenizer
 
 from baselines import biovil, cxr_clip
 from baselines.card_schema import Card
-from baselines.cards import model_card
-from baselines.dual import DualEncoder, TextTower, Towers
+from baselines.dual import DualEncoder, TextTower, Towers, dual_encoder
 from baselines.offline import go_offline
 from baselines.pixels import PixelRules
 from baselines.weights import Weights
@@ -53,7 +52,7 @@ def _biovil(card: Card, weights: Weights, device: str) -> DualEncoder:
         text=bert_tower(card, weights, text, device, strip="!?."),
         patches=lambda pixels: image(pixels).permute(0, 2, 3, 1),
     )
-    return DualEncoder(model_card(card, weights), towers, card, device)
+    return dual_encoder(card, weights, towers, device)
 
 
 def _cxr_clip(card: Card, weights: Weights, device: str) -> DualEncoder:
@@ -64,7 +63,7 @@ def _cxr_clip(card: Card, weights: Weights, device: str) -> DualEncoder:
         text=bert_tower(card, weights, model.embed_texts, device),
         patches=None,
     )
-    return DualEncoder(model_card(card, weights), towers, card, device)
+    return dual_encoder(card, weights, towers, device)
 
 
 ARCHITECTURES: Mapping[str, Callable[[Card, Weights, str], DualEncoder]] = {

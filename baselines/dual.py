@@ -12,7 +12,10 @@ import torch
 from jaxtyping import Float
 
 from baselines.card_schema import Card, PatchRules, TextRules
+from baselines.cards import model_card
 from baselines.pixels import PixelRules
+from baselines.precision import autocast, compute_dtype, precision_name
+from baselines.weights import Weights
 from harness.geometry import Frame, Geometry
 from harness.heatmap import PatchMap
 from harness.images import Image
@@ -52,6 +55,17 @@ class DualEncoder:
     towers: Towers
     rules: Card
     device: str = "cpu"
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def precision(self) -> str:
+        """In which numbers it computes, as the cache of embeddings names it."""
+        return precision_name(self.dtype)
+
+    @property
+    def geometry(self) -> Geometry:
+        """From a film to the model's frame."""
+        return self.towers.pixels.geometry
 
     def prepare_image(self, image: Image) -> Any:
         """The film in the model's frame, 8-bit grey; pure, run ahead in threads."""
@@ -60,7 +74,7 @@ class DualEncoder:
     @torch.inference_mode()
     def embed_images(self, prepared: Sequence[Any]) -> Float[np.ndarray, "n d"]:
         """Unit rows."""
-        with self._precision():
+        with autocast(self.device, self.dtype):
             found = self.towers.embed(self.towers.pixels.tensor(prepared, self.device))
         return _unit(found).cpu().numpy()
 
@@ -77,11 +91,6 @@ class DualEncoder:
         """Tokens per text, special tokens included, before any truncation."""
         return self._text().count(self._worded(texts))
 
-    @property
-    def geometry(self) -> Geometry:
-        """From a film to the model's frame."""
-        return self.towers.pixels.geometry
-
     def sees(self, image: Image) -> tuple[Any, Frame]:
         """The film in the model's frame and that frame, for `bench check`."""
         return self.prepare_image(image), self.geometry.frame(*image.size())
@@ -96,7 +105,7 @@ class DualEncoder:
         if self.towers.patches is None or self.rules.patches is None:
             raise NotScorable("its patches are not in the space of its text: no heat map")
         images = list(dict.fromkeys(query.image for query in queries))
-        with self._precision():
+        with autocast(self.device, self.dtype):
             pixels = [self.prepare_image(image) for image in images]
             grids = self.towers.patches(self.towers.pixels.tensor(pixels, self.device))
         texts = self._text_vectors([query.phrase for query in queries])
@@ -123,17 +132,17 @@ class DualEncoder:
 
     def _text_vectors(self, texts: Sequence[str]) -> Tensor:
         tower = self._text()
-        with self._precision():
+        with autocast(self.device, self.dtype):
             return _unit(tower.embed(tower.tokenize(self._worded(texts))))
 
     def _worded(self, texts: Sequence[str]) -> list[str]:
         return [word(text, self.rules.text) for text in texts]
 
-    def _precision(self) -> torch.autocast:
-        dtype = getattr(torch, self.rules.runtime.dtype)
-        kind = self.device.partition(":")[0]
-        # On a CPU all is float32: slower or not, its results do not depend on the batch.
-        return torch.autocast(kind, dtype=dtype, enabled=kind == "cuda" and dtype != torch.float32)
+
+def dual_encoder(card: Card, weights: Weights, towers: Towers, device: str) -> DualEncoder:
+    """The dual encoder of a card, in the numbers that the card names for this device."""
+    dtype = compute_dtype(card.runtime, device)
+    return DualEncoder(model_card(card, weights), towers, card, device, dtype)
 
 
 def word(text: str, rules: TextRules | None) -> str:

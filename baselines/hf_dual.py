@@ -12,8 +12,7 @@ import torch
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
 from baselines.card_schema import Card, TextRules
-from baselines.cards import model_card
-from baselines.dual import DualEncoder, TextTower, Towers
+from baselines.dual import DualEncoder, TextTower, Towers, dual_encoder
 from baselines.offline import go_offline
 from baselines.pixels import PixelRules
 from baselines.processor_geometry import official_geometry
@@ -41,7 +40,7 @@ def load(card: Card, weights: Weights, device: str = "cpu") -> DualEncoder:
         text=_text_tower(model, card, weights, device) if card.text else None,
         patches=_patches(model, card),
     )
-    return DualEncoder(model_card(card, weights), towers, card, device)
+    return dual_encoder(card, weights, towers, device)
 
 
 def _model(card: Card, weights: Weights) -> Any:

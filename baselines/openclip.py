@@ -14,8 +14,7 @@ import open_clip
 import torch
 
 from baselines.card_schema import Card
-from baselines.cards import model_card
-from baselines.dual import DualEncoder, TextTower, Towers
+from baselines.dual import DualEncoder, TextTower, Towers, dual_encoder
 from baselines.offline import go_offline
 from baselines.pixels import PixelRules
 from baselines.weights import Weights
@@ -54,7 +53,7 @@ def load(card: Card, weights: Weights, device: str = "cpu") -> DualEncoder:
         text=text,
         patches=_patches(model, card),
     )
-    return DualEncoder(model_card(card, weights), towers, card, device)
+    return dual_encoder(card, weights, towers, device)
 
 
 def _from_folder(card: Card, weights: Weights) -> tuple[Any, Any]:

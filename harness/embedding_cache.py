@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,7 @@ class EmbeddingCache:
     """
 
     def __init__(self, root: Path, identity: EmbeddingIdentity, model: str = ""):
+        self.root = root
         self.identity = identity
         self.model = model or identity.family
         self.usable = bool(identity.weights)
@@ -102,6 +103,12 @@ class EmbeddingCache:
         self._shards: list[Path] = []
         self._ids: list[UInt8[np.ndarray, "_ 32"]] = []
         self._index: _Index | None = None
+
+    def computed_in(self, dtype: str) -> "EmbeddingCache":
+        """The cache of the same model computing in other numbers, e.g. "bfloat16-autocast"."""
+        if dtype == self.identity.dtype:
+            return self
+        return EmbeddingCache(self.root, replace(self.identity, dtype=dtype), self.model)
 
     def get(self, ids: Sequence[str]) -> tuple[Bool[np.ndarray, " _"], Float[np.ndarray, "n _"]]:
         """Which content ids are there, and a row for each id; rows not found are NaN.

@@ -99,7 +99,9 @@ def tokens_cut(asking: Asking, model: Any, texts: Sequence[str]) -> dict[str, fl
 
 
 def _cache(asking: Asking, model: EmbeddingModel, modality: str) -> EmbeddingCache | None:
-    return asking.embeddings(model.card, modality) if asking.embeddings else None
+    cache = asking.embeddings(model.card, modality) if asking.embeddings else None
+    # A GPU in bfloat16 and a CPU in float32 give other vectors: neither is given for the other.
+    return cache.computed_in(getattr(model, "precision", "float32")) if cache else None
 
 
 def _through_cache(
