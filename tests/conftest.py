@@ -15,7 +15,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
+
+# How long one example takes says how busy the machine is, not whether the code is right.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 REPOSITORY = Path(__file__).parents[1]
 REALCXR = REPOSITORY.parent / "shared" / "realcxr"
