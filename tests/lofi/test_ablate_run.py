@@ -1,6 +1,7 @@
 """`bench ablate` from arms to report on a small world; one process stands in for many."""
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import PIL.Image
 import pytest
+import torch
 import yaml
 from click.testing import CliRunner
 
@@ -18,6 +20,8 @@ from harness.errors import BenchError
 from harness.isolate import Ended
 from harness.samples import ImageRef
 from harness.text import sentences
+from lofi.ablate_budget import Speed
+from lofi.train import Run
 from tests.lofi.conftest import TINY, world
 
 FILMS = 36  # 24 of them with a box, so that grounding has more than 20 patients
@@ -108,6 +112,7 @@ class Small:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
+    torch.set_num_threads(1)  # two threads add in another order than one
     with pytest.MonkeyPatch.context() as patch:
         small = Small(tmp_path_factory.mktemp("ablate"), patch)
         result = small.run()
@@ -284,3 +289,58 @@ def test_a_report_of_nothing_and_a_suite_of_another_kind_are_refused(tmp_path, m
     assert "bench run suites/retrieval.yaml" in str(result.exception)
     result = CliRunner().invoke(command, ["--loss", "location", "--budget", "9m", "--steps", "9"])
     assert "Give one of them" in str(result.exception)
+
+
+def test_a_killed_arm_goes_on_to_the_weights_of_one_that_was_not(done, tmp_path, monkeypatch):
+    small = Small(tmp_path, monkeypatch)
+    original, calls = Run._step, []
+
+    def killed(run):
+        calls.append(1)
+        if len(calls) == 4:  # after the weights at 25 and 50 % were kept
+            raise RuntimeError("killed")
+        return original(run)
+
+    monkeypatch.setattr(Run, "_step", killed)
+    options = ("-o", "training.checkpoint_minutes=0", "--representation-steps", "0", "--seeds", "0")
+    assert "killed" in str(small.run(*options, losses=["captioning"]).exception)
+    assert read_arms(small.out) == []
+    small.run(*options, losses=["captioning"])
+    record = read_arms(small.out)[0]
+    assert record.training.sessions == 2
+    assert hashes(small) == {k: v for k, v in hashes(done).items() if k in hashes(small)}
+    assert len(hashes(small)) == 6  # two tasks at three shares
+
+
+def hashes(small: Small) -> dict[tuple[str, str], str]:
+    """The hash of the weights behind each cell of the full arm of seed 0."""
+    found = {}
+    for file in (small.out / "cells").glob("*-full-seed0-*/record.json"):
+        record = json.loads(file.read_text())
+        found[record["model"]["name"], record["task"]] = record["model"]["weights"]
+    return found
+
+
+def test_a_process_that_was_lost_leaves_a_record_that_says_how(tmp_path, monkeypatch):
+    small = Small(tmp_path, monkeypatch)
+
+    def lost(_executor, _function, orders, _heard):
+        for index, order in enumerate(orders):
+            assert pickle.loads(pickle.dumps(order)) == order  # it travels to another process
+            yield index, Ended("out_of_memory", "killed by the system for want of memory")
+
+    result = small.run(spread=lost)
+    assert result.exit_code == 1
+    assert {r.status for r in read_arms(small.out)} == {"out_of_memory"}
+    assert "want of memory" in (small.out / "ablation.md").read_text()
+
+
+def test_the_steps_of_a_budget_are_measured_once_and_kept(tmp_path, monkeypatch):
+    small = Small(tmp_path, monkeypatch)
+    speeds = [Speed(per_step=1.0, start=0.0)]
+    monkeypatch.setattr("lofi.ablate_budget.measure", lambda *_, **__: speeds.pop())
+    for _ in range(2):
+        small.run("--budget", "80s", spread=lambda *_: iter(()), steps=None)
+        plan = json.loads((small.out / "ablation.json").read_text())
+        # 80 s for two arms of two seeds, half of each arm's 20 s for training.
+        assert (plan["budget"], plan["steps"]) == ("80s", 10)
