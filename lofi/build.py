@@ -20,6 +20,7 @@ from lofi.config import LofiConfig
 from lofi.model import LofiModel
 from lofi.pooling import pool_grid, position_codes
 from lofi.prompt import END, train_tokenizer
+from lofi.stem import put_stem, stem_of
 
 
 def build(config: LofiConfig, texts: Iterable[str] = ()) -> LofiModel:
@@ -55,6 +56,7 @@ def as_built(config: LofiConfig, towers: SiglipModel) -> LofiConfig:
         "patch_size": vision.patch_size,
         "channels": vision.num_channels,
         "max_tokens": text.max_position_embeddings,
+        "stem": stem_of(towers),
     }
     return config.model_copy(update={"towers": config.towers.model_copy(update=sizes)})
 
@@ -97,6 +99,8 @@ def _fresh_towers(config: LofiConfig, tokenizer: Any) -> SiglipModel:
     }
     settings = SiglipConfig(vision_config={**shared, **vision}, text_config={**shared, **text})
     model = SiglipModel(settings)
+    if sizes.stem == "convolutions":
+        put_stem(model)
     with torch.no_grad():  # transformers starts both at 0
         model.logit_scale.fill_(math.log(sizes.start_scale))
         model.logit_bias.fill_(sizes.start_bias)

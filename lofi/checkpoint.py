@@ -21,6 +21,7 @@ from harness.errors import BenchError
 from lofi.build import adapt
 from lofi.config import parse
 from lofi.model import LofiModel
+from lofi.stem import put_stem
 
 TIED = "decoder.lm_head.weight"  # the same tensor as the embeddings; safetensors keeps one
 WEIGHTS = "model.safetensors"
@@ -84,9 +85,14 @@ def _picture(model: LofiModel) -> dict[str, Any]:
 def _tensors(model: LofiModel, dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
     tensors = {name: value for name, value in model.state_dict().items() if name != TIED}
     return {
-        name: value.detach().cpu().to(dtype or value.dtype).contiguous()
+        name: value.detach().cpu().to(_stored(value, dtype)).contiguous()
         for name, value in tensors.items()
     }
+
+
+def _stored(value: torch.Tensor, dtype: torch.dtype | None) -> torch.dtype:
+    """The type a tensor is written in: counters stay whole numbers."""
+    return dtype if dtype is not None and value.is_floating_point() else value.dtype
 
 
 def from_pretrained(folder: Path, device: str = "cpu") -> LofiModel:
@@ -112,9 +118,13 @@ def from_pretrained(folder: Path, device: str = "cpu") -> LofiModel:
 def _empty(folder: Path, stored: Mapping[str, Any]) -> LofiModel:
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
     other = folder / "text_tokenizer"
+    settings = parse(stored["settings"], where=str(folder))
+    towers = SiglipModel(SiglipConfig.from_dict(stored["towers"]))
+    if settings.towers.stem == "convolutions":
+        put_stem(towers)
     model = LofiModel(
-        parse(stored["settings"], where=str(folder)),
-        SiglipModel(SiglipConfig.from_dict(stored["towers"])),
+        settings,
+        towers,
         Gemma3ForCausalLM(Gemma3TextConfig.from_dict(stored["decoder"])),
         tokenizer=tokenizer,
         text_tokenizer=AutoTokenizer.from_pretrained(other) if other.is_dir() else tokenizer,

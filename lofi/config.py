@@ -45,7 +45,11 @@ class LossWeights(Settings):
 
 
 class Towers(Settings):
-    """The two SigLIP towers: `pretrained` (a folder or hub name) or sizes for a fresh start."""
+    """The two SigLIP towers: `pretrained` (a folder or hub name) or sizes for a fresh start.
+
+    `stem`: `patch` = SigLIP's linear patch embedding; `convolutions` = halvings by convolutions, to
+    the same grid, before blocks that start as the identity (for fresh towers).
+    """
 
     pretrained: str = ""
     image_size: int = Field(96, gt=0)
@@ -55,6 +59,7 @@ class Towers(Settings):
     layers: int = 6
     heads: int = 4
     text_layers: int = 3
+    stem: Literal["patch", "convolutions"] = "patch"
     start_scale: float = Field(10.0, gt=0)  # of a fresh model, as SigLIP
     start_bias: float = -10.0
     max_tokens: int = 64  # of the text tower; longer text is read in chunks of whole sentences
@@ -64,8 +69,8 @@ class Tokens(Settings):
     """How patch tokens become `count` multimodal tokens.
 
     `kind`: `heads` = independent attention-pooling heads (faithful); `probes` = one head, `count`
-    learned probes (cheap). `pool`: average pooling of the patch grid first. `spatial_start`: the
-    probes of a fresh model start as the position codes of evenly spaced places.
+    learned probes (cheap). `pool`: average pooling of the patch grid first. `spatial_start`: keys
+    carry learned position codes, and each probe of a fresh model looks at its own place.
     """
 
     count: int = Field(128, gt=0)

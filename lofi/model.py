@@ -44,6 +44,7 @@ class LofiModel(nn.Module):
             mlp=max(vision.hidden_size // 4, 1),
             count=config.tokens.count,
             independent=config.tokens.kind == "heads",
+            places=_places(config, vision) if config.tokens.spatial_start else 0,
         )
         self.projection = nn.Sequential(
             nn.Linear(vision.hidden_size, inner), nn.GELU(), nn.Linear(inner, inner)
@@ -119,3 +120,8 @@ class LofiModel(nn.Module):
         ).last_hidden_state[:, prefix.shape[1] :]
         kept = labels != IGNORED
         return self.decoder.lm_head(hidden[kept]), labels[kept]
+
+
+def _places(config: LofiConfig, vision: Any) -> int:
+    """The number of pooled patches the multimodal tokens are taken from."""
+    return (vision.image_size // vision.patch_size // config.tokens.pool) ** 2
