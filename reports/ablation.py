@@ -98,7 +98,8 @@ def place_name(place: Place) -> str:
     >>> place_name(Place("representation", 100, "grounding", "ms-cxr", "test", "frontal", ""))
     'Phrase grounding ms-cxr, frozen encoder'
     """
-    name = f"{TASKS.get(place.task, place.task)} {place.dataset}"
+    dataset = "" if place.dataset == place.task else f" {place.dataset}"
+    name = f"{TASKS.get(place.task, place.task)}{dataset}"
     measure = MEASURES.get(place.measure, place.measure)
     return f"{name}, {measure}" if measure else name
 

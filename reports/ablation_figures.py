@@ -16,8 +16,8 @@ from matplotlib.ticker import MaxNLocator
 
 from harness.ablation import FULL, ArmRecord
 from reports.ablation_training import UNDER_TRAINED, is_score
-from reports.ablation_worth import NOT_TAUGHT, Worth
-from reports.definitions import PHANTOM_SENTENCE
+from reports.ablation_worth import BETTER, NOT_TAUGHT, WORSE, Worth
+from reports.definitions import DIRECTIONS, PHANTOM_SENTENCE, definition
 from reports.figures import CONTROL, PALETTE, STYLE
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _lanes(axes: Axes, lanes: Sequence[Worth | None]) -> None:
 
 def _color(one: Worth) -> str:
     verdict = one.verdict
-    return {"helps": PALETTE[0], "hurts": PALETTE[1]}.get(verdict, CONTROL)
+    return {BETTER: PALETTE[0], WORSE: PALETTE[1]}.get(verdict, CONTROL)
 
 
 def _word(one: Worth | None) -> str:
@@ -146,8 +146,15 @@ def _panel(axes: Axes, name: str, trained: Sequence[ArmRecord], colors: Mapping[
                 mark = "o" if len(steps) == 1 else ""
                 width = 1.8 if arm == FULL else 1.2
                 axes.plot(steps, values, style, color=color, lw=width, marker=mark, ms=3)
-    axes.set_title(name.replace("loss/", "loss: ").replace("_", " "), fontsize=9, loc="left")
+    axes.set_title(_curve_title(name), fontsize=9, loc="left")
     axes.set_xlabel("step")
+
+
+def _curve_title(name: str) -> str:
+    first, _, metric = name.partition("/")
+    if first == "loss":
+        return f"loss: {metric.replace('_', ' ')}"
+    return f"validation: {DIRECTIONS.get(first, first)} {definition(metric).label}"
 
 
 def mean_curve(

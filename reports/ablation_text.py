@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.ablation import FULL, SHARES, ArmRecord
 from reports.ablation_training import LEARNED, RISE, UNDER_TRAINED
-from reports.ablation_worth import NOT_TAUGHT, Worth
+from reports.ablation_worth import BETTER, NOT_TAUGHT, WORSE, Worth
 from reports.definitions import PHANTOM_SENTENCE
 from reports.markdown import escape
 
@@ -73,10 +73,10 @@ def overview_cell(one: Worth | None) -> str:
 
 
 def under_trained_line(found: "Found") -> str:
-    """Which arms still rise, and by how much."""
+    """How many arms still rise, and by how much the first of them."""
     rising = [f"{arm} ({one.reason})" for arm, one in found.curves.items() if not one.flat]
-    more = f" and {len(rising) - 3} more" if len(rising) > 3 else ""
-    return "the validation curve is not flat in " + "; ".join(rising[:3]) + more + "."
+    where = f"{len(rising)} of {len(found.curves)} arms"
+    return f"The validation curve is not flat in {where}, first {'; '.join(rising[:1])}."
 
 
 def markdown(
@@ -125,7 +125,7 @@ def _overview(found: "Found") -> list[str]:
 
 def _bold(one: Worth | None) -> str:
     text = overview_cell(one)
-    return f"**{text}**" if one is not None and one.verdict in ("helps", "hurts") else text
+    return f"**{text}**" if one is not None and one.verdict in (BETTER, WORSE) else text
 
 
 def _numbers(found: "Found") -> list[str]:

@@ -16,6 +16,7 @@ from reports.paired import Question
 
 PERMUTATIONS = 10_000
 NOT_TAUGHT = "not taught"
+BETTER, WORSE = "full better", "arm better"
 
 
 @dataclass(frozen=True)
@@ -73,21 +74,21 @@ class Worth:
 
     @property
     def verdict(self) -> str:
-        """What may be said: helps, hurts, not told apart, or the reason why nothing may."""
+        """What may be said: full better, arm better, not told apart, or why nothing may."""
         if self.status == "not_taught":
             return NOT_TAUGHT
         if self.difference is None:
             return self.note or self.status
         up = (self.difference > 0) == self.higher_is_better
         if self.under_trained:
-            tendency = "none" if self.difference == 0 else "helps" if up else "hurts"
+            tendency = "none" if self.difference == 0 else BETTER if up else WORSE
             return f"{UNDER_TRAINED} ({tendency})"
         found = self.interval
         if found is None or not math.isfinite(found.low):
             return self.note or "no interval"
         if found.low <= 0 <= found.high:
             return "not told apart"
-        return "helps" if up else "hurts"
+        return BETTER if up else WORSE
 
 
 def interval_of(

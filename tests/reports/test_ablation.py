@@ -93,13 +93,13 @@ def interval(low, high) -> SeedInterval:
 
 
 VERDICTS = [
-    ({"interval": interval(0.1, 0.3), "difference": 0.2}, "helps"),
-    ({"interval": interval(-0.3, -0.1), "difference": -0.2}, "hurts"),
+    ({"interval": interval(0.1, 0.3), "difference": 0.2}, "full better"),
+    ({"interval": interval(-0.3, -0.1), "difference": -0.2}, "arm better"),
     ({"interval": interval(-0.1, 0.3), "difference": 0.1}, "not told apart"),
-    ({"interval": interval(0.1, 0.3), "difference": 0.2, "higher_is_better": False}, "hurts"),
+    ({"interval": interval(0.1, 0.3), "difference": 0.2, "higher_is_better": False}, "arm better"),
     (
         {"interval": interval(0.1, 0.3), "difference": 0.2, "under_trained": True},
-        "under-trained: direction only (helps)",
+        "under-trained: direction only (full better)",
     ),
     ({"status": "not_taught", "full": 0.4, "note": "not taught"}, "not taught"),
     ({"difference": 0.2, "status": "no_interval", "note": "one seed: no interval"},
