@@ -1,0 +1,346 @@
+"""Commands that look: lists, predictions, plans, a viewer, a completion script."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import PIL.Image
+import pytest
+from click.testing import CliRunner, Result
+
+from harness import cli as command_line
+from harness.cli import cli
+from harness.commands.models_table import model_rows
+from harness.datasets import DATASETS
+from harness.errors import BenchError
+from harness.models import Grounding, ModelCard, NotScorable, Query
+from harness.registry import CONTROLS, card_names
+from harness.tasks import TASKS, find_task
+from harness.tasks.retrieval import TASK as RETRIEVAL
+
+HERE = Path(__file__).parent
+EXAMPLE = HERE.parent / "data" / "example"
+FILM = EXAMPLE / "images" / "nih_00001299_000.jpg"
+
+
+@pytest.fixture(autouse=True)
+def _test_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(HERE))
+
+
+def bench(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, list(arguments))
+
+
+def lines(*arguments: str) -> list[str]:
+    result = bench(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.output.splitlines()
+
+
+def test_every_model_that_can_be_named_is_listed_with_its_state() -> None:
+    rows = {row[0]: row for row in model_rows()}
+    assert set(CONTROLS) | set(card_names()) | {"shuffled"} <= set(rows)
+    assert rows["oracle"][1:3] == ("control", "control")
+    assert rows["oracle"][-1] == "present"
+    absent = rows["biomedclip"]
+    assert (absent[1], absent[-1]) == ("card", "missing")
+    assert absent[2]  # the family is told without the weights
+    shown = "\n".join(lines("list", "models"))
+    assert all(name in shown for name in rows)
+
+
+def test_a_card_that_cannot_be_read_is_a_row_and_not_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*, card: str) -> ModelCard:
+        raise BenchError(f"{card}: no family")
+
+    monkeypatch.setattr("baselines.cards.describe", broken)
+    rows = {row[0]: row for row in model_rows()}
+    assert rows["biomedclip"][-1] == "broken: biomedclip: no family"
+    assert rows["oracle"][-1] == "present"
+
+
+def test_a_model_with_undisclosed_training_data_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = ModelCard("x", "clip", trained_on=None, licence="MIT")
+    monkeypatch.setattr("baselines.cards.describe", lambda **_: card)
+    row = next(row for row in model_rows() if row[0] == "biomedclip")
+    assert row == ("biomedclip", "card", "clip", "MIT", "undisclosed", "", "present")
+
+
+def test_tasks_and_metrics_are_listed_as_they_are_defined() -> None:
+    tasks = lines("list", "tasks")
+    row = next(line for line in tasks if line.startswith("retrieval "))
+    assert f" {len(RETRIEVAL.metrics)} " in row
+    assert "draws=1000" in row
+    assert row.rstrip().endswith("which image to this report?")
+    metrics = "\n".join(lines("list", "metrics"))
+    assert all(name in metrics for task in TASKS for name in find_task(task).metrics)
+    assert "Lower is better." in metrics
+
+
+def test_datasets_are_listed_with_what_lies_in_their_folders() -> None:
+    shown = lines("list", "datasets", "--data", f"manifest={EXAMPLE}")
+    assert {line.split()[0] for line in shown if line[:1].isalpha()} >= set(DATASETS)
+    (row,) = (line for line in shown if line.startswith("manifest"))
+    assert " 12 " in row  # images
+
+
+def test_the_completion_script_names_the_program() -> None:
+    for shell in ("bash", "zsh", "fish"):
+        assert "_BENCH_COMPLETE" in "\n".join(lines("completion", shell))
+
+
+class Seer:
+    """Boxes that depend on the phrase, vectors of films and texts, and reports."""
+
+    card = ModelCard("seer", "test", weights="seer")
+    taught = True
+
+    def prepare_image(self, image: Any) -> Any:
+        return image
+
+    def embed_images(self, prepared: Sequence[Any]) -> np.ndarray:
+        return np.float32([[1.0, 0.0]] * len(prepared))
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        if not self.taught:
+            raise NotScorable("not taught: texts")
+        angles = [len(text) / 100 for text in texts]
+        return np.float32([[np.cos(a), np.sin(a)] for a in angles])
+
+    def ground(self, queries: Sequence[Query]) -> list[Grounding]:
+        if not self.taught:
+            raise NotScorable("not taught: grounding")
+        return [self.answer(query.phrase) for query in queries]
+
+    def answer(self, phrase: str) -> Grounding:
+        match phrase:
+            case "two":
+                boxes = np.float32([[0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 1, 1]])
+                return Grounding(boxes)
+            case "none":
+                return Grounding(status="empty")
+            case "map":
+                return Grounding(heatmap=np.zeros((2, 2), np.float32))
+        return Grounding(status="malformed", raw="?" * 90)
+
+    def caption(self, images: Sequence[Any]) -> list[str]:
+        if not self.taught:
+            raise NotScorable("not taught: captioning")
+        return ["Clear lungs."] * len(images)
+
+    def describe(self, images: Sequence[Any], boxes: Sequence[Any]) -> list[str]:
+        raise NotImplementedError
+
+
+Load = Callable[[Any], None]
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> Load:
+    """Sets the model that every name means."""
+
+    class Handle:
+        def __init__(self, model: Any):
+            self.model = model
+
+        def load(self, device: str) -> Any:
+            assert device == "cpu"
+            return self.model
+
+    def give(model: Any) -> None:
+        monkeypatch.setattr("harness.registry.find_model", lambda _: Handle(model))
+
+    return give
+
+
+def predict(tmp_path: Path, *more: str) -> Result:
+    reports = tmp_path / "reports.txt"
+    reports.write_text("A rather long report.\n\nShort.\nA report.\n", "utf-8")
+    arguments = ["--model", "seer", "--device", "cpu", "--reports", str(reports), *more]
+    return bench("predict", str(FILM), *arguments)
+
+
+def test_a_prediction_says_boxes_nearest_reports_and_a_report(given: Load, tmp_path: Path) -> None:
+    given(Seer())
+    out = tmp_path / "boxes.png"
+    result = predict(tmp_path, "two", "none", "map", "odd", "--out", str(out), "--nearest", "2")
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines() == [
+        "two: x 10-30 %, y 20-40 %; x 50-100 %, y 50-100 %",
+        "none: none",
+        "map: a heat map, no boxes",
+        f"odd: unreadable answer {'?' * 80!r}",
+        f"picture: {out}",
+        "nearest of 3 reports:",
+        f"  {np.cos(0.06):.3f}  Short.",
+        f"  {np.cos(0.09):.3f}  A report.",
+        "report: Clear lungs.",
+    ]
+
+
+def test_the_picture_has_the_boxes_where_they_were_said(given: Load, tmp_path: Path) -> None:
+    given(Seer())
+    out = tmp_path / "boxes.png"
+    predict(tmp_path, "two", "--out", str(out), "--nearest", "0")
+    with PIL.Image.open(out) as picture, PIL.Image.open(FILM) as film:
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+        assert picture.width / picture.height == pytest.approx(film.width / film.height, rel=0.01)
+    height, width = pixels.shape[:2]
+    assert max(height, width) >= 512
+    colored = np.ptp(pixels, axis=2) > 60
+    assert colored[int(0.3 * height), int(0.1 * width) - 1 : int(0.1 * width) + 4].any()
+    assert colored[int(0.75 * height), int(0.5 * width) - 1 : int(0.5 * width) + 4].any()
+    assert not colored[int(0.45 * height)].any()  # between the two boxes
+
+
+def test_what_a_model_was_not_taught_is_said_in_its_place(given: Load, tmp_path: Path) -> None:
+    seer = Seer()
+    seer.taught = False
+    given(seer)
+    result = predict(tmp_path)
+    assert result.output.splitlines() == [
+        "nearest reports: not taught: texts",
+        "report: not taught: captioning",
+    ]
+    refused = predict(tmp_path, "two")
+    assert isinstance(refused.exception, BenchError)
+    assert "seer: not taught: grounding. Name another model." in str(refused.exception)
+
+
+def test_a_model_that_locates_nothing_is_named_only_when_asked_to(
+    given: Load, tmp_path: Path
+) -> None:
+    class Writer:
+        card = ModelCard("writer", "test")
+
+    given(Writer())
+    assert predict(tmp_path).output == ""
+    refused = predict(tmp_path, "two")
+    assert "writer has no ground(queries)" in str(refused.exception)
+
+
+def test_without_reports_those_of_a_dataset_are_searched_or_asked_for(
+    given: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.data_access import DataAccess, Loaded
+    from harness.samples import Dataset, ImageRef, ImageText
+
+    image = ImageRef("i", FILM, "p", "s", "PA")
+    texts = [ImageText(f"t{n}", image, text) for n, text in enumerate(["Clear.", "Clear.", "X."])]
+    dataset = Dataset("mimic-cxr", "retrieval", "test", "frontal", "1", tuple(texts))
+    given(Seer())
+    arguments = ["predict", str(FILM), "--device", "cpu"]
+    monkeypatch.setattr(DataAccess, "load", lambda *_: Loaded(dataset))
+    assert "nearest of 2 reports:" in bench(*arguments).output
+    monkeypatch.setattr(DataAccess, "load", lambda *_: Loaded(None, "mimic-cxr is not set."))
+    refused = bench(*arguments)
+    assert str(refused.exception) == "mimic-cxr is not set. Or name a text file: --reports FILE."
+
+
+def test_a_viewer_serves_until_it_is_stopped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    suite = tmp_path / "s.json"
+    evaluation = {"task": "retrieval", "dataset": "manifest", "split": "all"}
+    evaluation["options"] = {"draws": 2}  # type: ignore[assignment]
+    suite.write_text(json.dumps({"suite": "s", "models": ["oracle"], "evaluations": [evaluation]}))
+    data = ["--data", f"manifest={EXAMPLE}", "--quiet"]
+    assert bench("run", str(suite), "--out", str(tmp_path / "out"), *data).exit_code == 0
+    opened, closed = [], []
+
+    class Server:
+        def serve_forever(self) -> None:
+            raise KeyboardInterrupt
+
+        def server_close(self) -> None:
+            closed.append(True)
+
+    def open_server(gallery: Any, port: int) -> tuple[Server, str]:
+        assert port == 0
+        assert gallery
+        return Server(), "http://127.0.0.1:1234/"
+
+    monkeypatch.setattr("reports.viewer.open_server", open_server)
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    shown = lines("view", str(tmp_path / "out"), *data)
+    assert shown == [
+        "viewer: http://127.0.0.1:1234/  (this machine only; Ctrl-C ends it)",
+        "viewer closed",
+    ]
+    assert opened == ["http://127.0.0.1:1234/"]
+    lines("view", str(tmp_path / "out"), "--no-open", *data)
+    assert len(opened) == 1
+    assert closed == [True, True]
+
+
+def dry_run(folder: Path, models: list[Any], dataset: str, *more: str) -> str:
+    suite = folder / "s.json"
+    evaluation = {"task": "retrieval", "dataset": dataset, "split": "all", "options": {"draws": 2}}
+    suite.write_text(json.dumps({"suite": "s", "models": models, "evaluations": [evaluation]}))
+    arguments = ["run", str(suite), "--out", str(folder / "out"), "--quiet", *more]
+    return "\n".join(lines(*arguments))
+
+
+def test_a_plan_tells_what_is_finished_to_do_or_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    data = ["--data", f"manifest={EXAMPLE}"]
+    dry_run(tmp_path, ["oracle"], "manifest", *data)
+    code = {"name": "mine", "use": "suite_models:pixels"}
+    models = ["oracle", "chance", "biomedclip", code]
+    shown = dry_run(tmp_path, models, "manifest", *data, "--dry-run")
+    states = {line.split("│")[1].strip(): line for line in shown.splitlines() if "│" in line}
+    assert "finished" in states["oracle"]
+    assert "to do" in states["chance"]
+    assert "skipped: " in states["biomedclip"]
+    assert "it must be loaded to be known" in states["mine"]
+    absent = dry_run(tmp_path, ["oracle"], "manifest", "--dry-run")
+    assert "skipped: " in absent
+    twin = dry_run(tmp_path, ["oracle"], "open-i", "--dry-run")
+    assert "skipped: " in twin or "rendered on first use" in twin
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "said"),
+    [
+        (BenchError("runs\x1b[31m: no such folder"), 2, "bench: runs"),
+        (click.UsageError("no such option"), 2, "no such option"),
+        (KeyboardInterrupt(), 130, "what is finished is kept"),
+        (click.Abort(), 130, "what is finished is kept"),
+        (click.exceptions.Exit(3), 3, ""),
+    ],
+)
+def test_how_a_command_ends_is_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    ending: BaseException,
+    code: int,
+    said: str,
+) -> None:
+    def fails(**_: Any) -> None:
+        raise ending
+
+    monkeypatch.setattr(command_line, "cli", fails)
+    with pytest.raises(SystemExit) as ended:
+        command_line.main()
+    assert ended.value.code == code
+    told = capsys.readouterr().err
+    assert said in told
+    assert "\x1b" not in told
+
+
+def test_the_program_is_run_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.cli", "nothing"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("bench: unknown command 'nothing'")
