@@ -13,6 +13,7 @@ from transformers import (
     Gemma3ImageProcessor,
     Gemma3Processor,
     PreTrainedTokenizerFast,
+    SiglipVisionModel,
 )
 
 from lofi.build import build as build_lofi
@@ -49,19 +50,25 @@ def starting_point(config: VlmConfig, texts: list[str]) -> LofiModel:
 
 
 def build(
-    lofi: LofiModel, *, extra_layers: int, seed: int = 0
+    lofi: LofiModel,
+    *,
+    extra_layers: int,
+    seed: int = 0,
+    tower: SiglipVisionModel | None = None,
 ) -> tuple[Gemma3ForConditionalGeneration, Gemma3Processor]:
     """The model and its processor, ready for training.
 
-    The tower and the decoder's layers are those of `lofi`. `extra_layers` more go below: copies of
-    its layers whose outputs start damped, so that they can learn to read examples while the layers
-    above still ground phrases as they did.
+    The decoder's layers are those of `lofi`, and so is the tower unless another of the same width
+    is given (`lofi.vlm.tower`: one that imitates it). `extra_layers` more layers go below: copies
+    of its layers whose outputs start damped, so that they can learn to read examples while the
+    layers above still ground phrases as they did.
     """
     torch.manual_seed(seed)
     processor = make_processor(lofi)
-    settings = _config(lofi, processor, extra_layers)
+    vision = tower if tower is not None else lofi.towers.vision_model
+    settings = _config(lofi, processor, extra_layers, vision.config.to_dict())
     model = Gemma3ForConditionalGeneration(settings)
-    _take_tower(model, lofi)
+    _take_tower(model, vision)
     _take_decoder(model, lofi, extra_layers)
     return model.eval(), processor
 
@@ -97,7 +104,9 @@ def _added(text: str) -> Any:
     return AddedToken(text, normalized=False)
 
 
-def _config(lofi: LofiModel, processor: Gemma3Processor, extra_layers: int) -> Gemma3Config:
+def _config(
+    lofi: LofiModel, processor: Gemma3Processor, extra_layers: int, vision: dict[str, Any]
+) -> Gemma3Config:
     tokenizer = processor.tokenizer
     number = tokenizer.convert_tokens_to_ids
     text = lofi.decoder.config.to_dict()
@@ -109,7 +118,6 @@ def _config(lofi: LofiModel, processor: Gemma3Processor, extra_layers: int) -> G
         "num_key_value_heads": lofi.decoder.config.num_attention_heads,
         "max_position_embeddings": 4096,
     }
-    vision = lofi.towers.config.vision_config.to_dict()
     return Gemma3Config(
         text_config={k: v for k, v in text.items() if k not in ("architectures", "model_type")},
         vision_config=vision | {"num_channels": 3, "vision_use_head": False},
@@ -126,11 +134,11 @@ def _config(lofi: LofiModel, processor: Gemma3Processor, extra_layers: int) -> G
 
 
 @torch.no_grad()
-def _take_tower(model: Gemma3ForConditionalGeneration, lofi: LofiModel) -> None:
+def _take_tower(model: Gemma3ForConditionalGeneration, taken: nn.Module) -> None:
     """The trained tower; one grey channel becomes three equal ones of a third each."""
     weights = {
         name: value
-        for name, value in lofi.towers.vision_model.state_dict().items()
+        for name, value in getattr(taken, "vision_model", taken).state_dict().items()
         if not name.startswith("head.")
     }
     name = "embeddings.patch_embedding.weight"
@@ -181,10 +189,10 @@ def fit_projector(model: Gemma3ForConditionalGeneration, lofi: LofiModel, pixels
     Ridge regression from pooled, normed patches to LoFi's multimodal tokens, whose probes begin at
     the same places. Only where both have as many tokens; else nothing is done and the share is 0.
     """
-    patches = lofi.patches(pixels)
-    wanted = lofi.image_tokens(patches)
+    wanted = lofi.image_tokens(lofi.patches(pixels))
     projector = model.model.multi_modal_projector
-    given = projector.mm_soft_emb_norm(pool_grid(patches, POOL))
+    seen = model.model.vision_tower(pixel_values=pixels[:, :1].expand(-1, 3, -1, -1))
+    given = projector.mm_soft_emb_norm(pool_grid(seen.last_hidden_state, POOL))
     if wanted.shape[1] != given.shape[1]:
         return 0.0
     x, y = given.flatten(0, 1).double(), wanted.flatten(0, 1).double()

@@ -43,6 +43,16 @@ class Hints(Settings):
     question_layer: int = Field(6, ge=1)
 
 
+class Imitation(Settings):
+    """How the tower is learned from a LoFi tower with convolutions: `layers` stand for its stem."""
+
+    layers: int = Field(3, ge=1)
+    steps: int = Field(1200, gt=0)
+    batch_size: int = Field(48, gt=1)
+    learning_rate: float = Field(1.5e-3, gt=0)
+    seed: int = 0
+
+
 class VlmConfig(Settings):
     """All of one model and its training. `init`: a LoFi folder; without one it starts fresh."""
 
@@ -51,6 +61,7 @@ class VlmConfig(Settings):
     fresh: str = "lofi-tiny"  # the LoFi preset whose sizes a fresh start has
     kind: Literal["vlm"] = "vlm"
     extra_layers: int = Field(4, ge=0)
+    imitation: Imitation = Imitation()
     episodes: Episodes = Episodes()
     hints: Hints = Hints()
     data: Data = Data()

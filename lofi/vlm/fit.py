@@ -1,6 +1,7 @@
 """From a preset to a trained small multi-image model in the hub's format."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,10 +10,12 @@ from harness.datasets.training import TrainingSet
 from lofi.fit import Fit, account_of
 from lofi.model import LofiModel
 from lofi.picture import to_input
+from lofi.stem import stem_of
 from lofi.train import Progress, forget
 from lofi.vlm.build import build, fit_projector, starting_point
 from lofi.vlm.config import VlmConfig, read_vlm_preset
 from lofi.vlm.read import Pool, read_pool
+from lofi.vlm.tower import explained, imitating_tower
 from lofi.vlm.train import VlmRun
 
 Say = Callable[[str], None]
@@ -37,7 +40,7 @@ def fit_vlm(wanted: Fit, say: Say = print) -> Progress:
         say=say,
     )
     run = VlmRun(
-        _start(config, pool, say),
+        _start(config, pool, wanted.folder, say),
         config,
         (pool, held_out),
         folder=wanted.folder,
@@ -56,9 +59,15 @@ def _size(config: VlmConfig) -> int:
     return read_preset(config.fresh).towers.image_size
 
 
-def _start(config: VlmConfig, pool: Pool, say: Say) -> tuple[Any, Any]:
+def _start(config: VlmConfig, pool: Pool, folder: Path, say: Say) -> tuple[Any, Any]:
     lofi = starting_point(config, [p.text for phrases in pool.phrases for p in phrases])
-    parts = build(lofi, extra_layers=config.extra_layers, seed=config.training.seed)
+    tower = None
+    if stem_of(lofi.towers) == "convolutions":
+        file = folder / "tower.safetensors"
+        tower = imitating_tower(lofi, pool.squares, settings=config.imitation, file=file, say=say)
+        share = explained(tower, lofi, pool.squares[:_PROJECTED])
+        say(f"tower: {share:.2f} of the teacher explained")
+    parts = build(lofi, extra_layers=config.extra_layers, seed=config.training.seed, tower=tower)
     share = fit_projector(parts[0], lofi, _pixels(pool, lofi)) if config.init else 0.0
     count = sum(value.numel() for value in parts[0].parameters())
     say(f"{config.name}: {count / 1e6:.2f} M parameters, projector fitted to {share:.2f}")
