@@ -19,15 +19,12 @@ STATUS = ("ok", "empty", "malformed")
 
 @dataclass(frozen=True)
 class Phrases:
-    """What each phrase is: the facts that decide populations, groups and macro averages."""
+    """What each phrase is: the facts that decide populations and macro averages."""
 
     patients: Int[np.ndarray, " n"]
     finding: Int[np.ndarray, " n"]  # code into `findings`
     findings: tuple[str, ...]
-    kind: np.ndarray  # (n,) str
-    fixed: Bool[np.ndarray, " n"]
     negated: Bool[np.ndarray, " n"]
-    comparison: Bool[np.ndarray, " n"]
 
 
 @dataclass(frozen=True)
@@ -132,10 +129,7 @@ def phrases_of(samples: Sequence[PhraseBoxes]) -> Phrases:
         patients=codes_of([s.image.patient_id for s in samples])[0],
         finding=finding,
         findings=findings,
-        kind=np.array([s.kind for s in samples], dtype=str),
-        fixed=np.array([s.fixed for s in samples], bool),
         negated=np.array([s.negated for s in samples], bool),
-        comparison=np.array([s.comparison for s in samples], bool),
     )
 
 
