@@ -149,15 +149,23 @@ def _intact(out: Path, asked: AskedCell) -> bool:
 def differences(one: Any, other: Any, at: str = "") -> dict[str, tuple[Any, Any]]:
     """Dotted key -> (value here, value there) of all leaves that differ; None where absent.
 
+    Lists of mappings are compared place by place, other lists as a whole.
+
     >>> differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": 4})
     {'a.c': (2, 3), 'd': (None, 4)}
     """
+    one, other = _by_place(one), _by_place(other)
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         out: dict[str, tuple[Any, Any]] = {}
         for key in sorted({*one, *other}):
             out |= differences(one.get(key), other.get(key), f"{at}.{key}" if at else str(key))
         return out
     return {} if one == other else {at: (one, other)}
+
+
+def _by_place(value: Any) -> Any:
+    mappings = isinstance(value, list) and value and all(isinstance(v, Mapping) for v in value)
+    return {str(place): one for place, one in enumerate(value)} if mappings else value
 
 
 def refuse_other_arms(records: Iterable[ArmRecord], shared: Mapping[str, Any], where: str) -> None:

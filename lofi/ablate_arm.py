@@ -104,10 +104,11 @@ def _measured(order: ArmOrder, say: Say) -> ArmRecord:
     if order.shared["representation"]:
         asked += _representation(order, say)
     clock.append(time.perf_counter())
-    _tidy(order.folder)
     phases = zip(("train", "ask", "representation"), clock, clock[1:], strict=False)
     failed = [one for one in asked if one.status in ("failed", "timeout", "out_of_memory")]
     reason = "; ".join(dict.fromkeys(f"{one.task} {one.dataset}: {one.reason}" for one in failed))
+    if not failed:  # else the same command asks these weights again
+        _tidy(order.folder)
     return order.record("failed" if failed else "ok", reason).model_copy(
         update={
             "training": training,

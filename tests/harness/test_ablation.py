@@ -66,6 +66,12 @@ def test_differences_name_every_leaf_that_differs():
     other = {"a": {"b": 1, "c": [1, 3]}, "e": 0}
     assert differences(one, other) == {"a.c": ([1, 2], [1, 3]), "e": (None, 0)}
     assert differences(one, one) == {}
+    asked = [{"task": "probe"}, {"task": "grounding", "split": "test"}]
+    more = [{"task": "probe"}, {"task": "grounding", "split": "all"}, {"task": "captioning"}]
+    assert differences({"evaluations": asked}, {"evaluations": more}) == {
+        "evaluations.1.split": ("test", "all"),
+        "evaluations.2": (None, {"task": "captioning"}),
+    }
 
 
 def test_arms_of_other_steps_are_refused_with_the_difference():

@@ -321,6 +321,22 @@ def hashes(small: Small) -> dict[tuple[str, str], str]:
     return found
 
 
+def test_weights_whose_questions_failed_are_kept_and_asked_again(tmp_path, monkeypatch):
+    small = Small(tmp_path, monkeypatch)
+    options = ("--representation-steps", "0", "--seeds", "0")
+    with monkeypatch.context() as broken:
+        broken.setattr("lofi.adapter.LofiAdapter.ground", _fail)
+        assert small.run(*options, losses=["captioning"]).exit_code == 1
+    assert {r.status for r in read_arms(small.out)} == {"failed"}
+    monkeypatch.setattr(Run, "_step", _fail)  # nothing is trained a second time
+    assert small.run(*options, losses=["captioning"]).exit_code == 0
+    assert {r.status for r in read_arms(small.out)} == {"ok"}
+
+
+def _fail(*_args, **_options):
+    raise RuntimeError("out of luck")
+
+
 def test_a_process_that_was_lost_leaves_a_record_that_says_how(tmp_path, monkeypatch):
     small = Small(tmp_path, monkeypatch)
 
