@@ -97,7 +97,7 @@ def write_carzero(folder: Path) -> Card:
         "architecture": "carzero",
         "source": {"files": ["model.ckpt"]},
         "image": {
-            "geometry": "longest 72 floor box, pad 72, crop 64",
+            "geometry": "longest 72 floor area, pad 72, crop 64",
             "mean": [0.4978, 0.4978, 0.4978],
             "std": [0.2449, 0.2449, 0.2449],
         },

@@ -15,6 +15,7 @@ import numpy as np
 import PIL.Image
 from jaxtyping import Float, UInt8
 
+from harness.area import resize_by_area
 from harness.boxes import Boxes
 from harness.images import Picture
 from harness.steps import (
@@ -148,10 +149,10 @@ def read_geometry(text: str) -> Geometry:
 
     Steps: ``squash 224``, ``squash 896x448``, ``shortest 224``, ``shortest 800 max 1333``,
     ``longest 512``, ``multiples 28 min 3136 max 1003520``, ``crop 224``, ``crop square``,
-    ``pad 512``, ``pad square``. Sizes are width x height. Resizes take ``nearest | box | bilinear
-    | bicubic | lanczos`` (default bicubic), `longest` also ``floor`` (default: to the nearest),
-    `crop` also ``floor`` (default: half to even), `pad` also ``corner`` (default: centered) and
-    ``fill 255``.
+    ``pad 512``, ``pad square``. Sizes are width x height. Resizes take ``nearest | box | area |
+    bilinear | bicubic | lanczos`` (default bicubic; ``area`` is OpenCV's), `longest` also ``floor``
+    (default: to the nearest), `crop` also ``floor`` (default: half to even), `pad` also ``corner``
+    (default: centered) and ``fill 255``.
 
     >>> read_geometry("longest 512, pad 512").frame(1024, 768).field().tolist()
     [0.0, 0.0, 1.0, 1.0]
@@ -168,6 +169,8 @@ def read_geometry(text: str) -> Geometry:
 def _apply(operation: Resize | Window, pixels: Any, extent: Sequence[float]) -> Any:
     if isinstance(operation, Window):
         return _window(operation, pixels)
+    if operation.resample == "area":
+        return resize_by_area(pixels, (operation.width, operation.height), extent)
     # `extent` excludes the part-filled last column and row of a reduced JPEG: taking them for
     # whole ones would shift the far edge by up to one reduced pixel.
     return np.asarray(

@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.errors import BenchError, unknown
 
-RESAMPLINGS = ("nearest", "box", "bilinear", "bicubic", "lanczos")
+RESAMPLINGS = ("nearest", "box", "area", "bilinear", "bicubic", "lanczos")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+from pydicom.data import get_testdata_file
 
 from harness.images import Image
 
@@ -47,3 +48,13 @@ def films(tmp_path_factory) -> list[Image]:
         PIL.Image.fromarray(pixels).save(file)
         images.append(Image(f"film-{number}", Path(file)))
     return images
+
+
+@pytest.fixture(scope="session")
+def deep_films(tmp_path_factory) -> list[Image]:
+    """A 16-bit PNG, and a real 15-bit MONOCHROME1 film where pydicom has brought it."""
+    folder = tmp_path_factory.mktemp("deep")
+    values = np.random.default_rng(0).integers(500, 9000, (90, 70)).astype(np.uint16)
+    PIL.Image.fromarray(values).save(folder / "deep.png")
+    film = get_testdata_file("RG1_UNCR.dcm", download=False)
+    return [Image("deep", folder / "deep.png")] + ([Image("dcm", Path(film))] if film else [])

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -12,7 +13,9 @@ from baselines.cards import card_names, card_summary, describe, read_card
 from baselines.weights import fetch, locate
 from harness.errors import BenchError, WeightsAbsent
 from harness.exposure import exposure
+from harness.geometry import read_geometry
 from harness.samples import Dataset
+from harness.suite import read_suite
 
 MUST_HAVE = [
     "clip-vit-l-14",
@@ -37,6 +40,8 @@ MUST_HAVE = [
     "grounding-dino-base",
     "cxr-clip-swint-mc",
     "carzero",
+    "medklip",
+    "radzero",
     "maira-2",
     "chexagent-2",
     "k2sight",
@@ -108,6 +113,30 @@ def test_a_card_reads_in_every_variant_and_its_absence_says_how_to_get_it(name):
     assert card.gate in message
     assert "bench fetch" in message or "export BENCH_W" in message
     assert all(card_summary(name))
+
+
+def test_models_that_crop_and_draw_maps_have_a_variant_that_sees_the_whole_film():
+    cropping = []
+    for name in card_names():
+        card = read_card(name)
+        own = "crop" in card.image.geometry
+        # Without a geometry on the card open_clip and CLIP crop the middle.
+        library = not card.image.geometry and card.text and card.text.max_tokens in (77, 256)
+        if card.patches and card.family != "external" and (own or library):
+            cropping.append(name)
+            whole = read_geometry(read_card(name, "full-field").image.geometry)
+            for size in ((300, 200), (200, 301)):
+                assert np.allclose(whole.frame(*size).field(), [0, 0, 1, 1]), name
+    assert {"biovil", "biovil-t", "carzero", "biomedclip", "clip-vit-l-14"} <= set(cropping)
+
+
+def test_the_grounding_suite_asks_both_variants():
+    suite, _ = read_suite("suites/grounding.yaml")
+    names = [model.name for model in suite.models]
+    for model in ("biovil", "biovil-t", "carzero"):
+        assert names.index(model) < names.index(f"{model}-full-field")
+    variants = {m.name: m.options.get("variant") for m in suite.models if m.target == "biovil-t"}
+    assert variants == {"biovil-t": None, "biovil-t-full-field": "full-field"}
 
 
 def test_a_description_costs_no_torch():

@@ -154,7 +154,9 @@ def test_cxr_clip_takes_the_first_patch_for_the_whole_as_released(tiny, films):
 
 def test_biovil_equals_hi_ml(tmp_path):
     reason = "hi-ml-multimodal and what it imports are not installed"
-    model = pytest.importorskip("health_multimodal.image.model.model", reason, exc_type=ImportError)
+    model = pytest.importorskip(
+        "health_multimodal.image.model.model", reason=reason, exc_type=ImportError
+    )
     from baselines.biovil import load_image
     from baselines.weights import Weights
 

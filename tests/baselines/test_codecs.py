@@ -226,6 +226,37 @@ def test_coordinates_in_a_thinking_trace_are_decoys(answer):
     assert np.allclose(parsed.boxes, [[0.1, 0.62, 0.36, 0.88]])
 
 
+def test_maira_boxes_are_its_own_before_it_cuts_them_to_whole_pixels():
+    """Its `adjust_box_for_original_image_size` gives 262, 1840, 912, 2490 for this film."""
+    answer = "<obj> Left pleural effusion. <box><x10><y62><x36><y88></box></obj>"
+    boxes = parse("maira", answer, frame("crop square floor")).boxes
+    pixels = boxes.astype(np.float64) * [WIDTH, HEIGHT, WIDTH, HEIGHT]
+    assert np.floor(pixels + 1e-3).tolist() == [[262, 1840, 912, 2490]]
+
+
+def test_paligemma_joins_boxes_by_semicolons_and_writes_y_first():
+    boxes = np.float32([[0.5, 0.25, 0.75, 0.5], [0.0, 0.5, 0.25, 1.0]])
+    written = encode("paligemma", boxes, "effusion", frame("squash 448"))
+    first, second = "<loc0512><loc0000><loc1023><loc0256>", "<loc0256><loc0512><loc0512><loc0768>"
+    assert written == f"{first} effusion ; {second} effusion"
+
+
+@pytest.mark.parametrize("key", ["bbox_2d", "box_2d", "bbox", "box", "boxes", "coordinates"])
+@pytest.mark.parametrize("form", ["[%s]", "%s", "Here: %s", "```json\n[%s]\n```"])
+def test_declared_json_is_read_under_any_usual_key_in_the_declared_scale_and_order(key, form):
+    answer = form % f'{{"{key}": [62, 10, 88, 36], "label": "effusion"}}'
+    parsed = parse("json yxyx 100", answer, frame())
+    assert np.allclose(parsed.boxes, [[0.1, 0.62, 0.36, 0.88]]), parsed.reason
+    bare = parse("json xyxy px", "[[250, 1894.72, 900, 2689.28]]", frame("squash 2500x3056"))
+    assert np.allclose(bare.boxes, [[0.1, 0.62, 0.36, 0.88]])
+
+
+def test_a_detectors_centre_and_size_become_corners():
+    from baselines.hf_detector import corners
+
+    assert np.allclose(corners(np.array([[0.23, 0.75, 0.26, 0.26]])), [[0.1, 0.62, 0.36, 0.88]])
+
+
 def test_medgemma_may_answer_in_fractions():
     answer = 'Final Answer: [{"box_2d": [0.62, 0.18, 0.88, 0.395], "label": "effusion"}]'
     parsed = parse("gemma_json", answer, frame("squash 896"))

@@ -9,13 +9,14 @@ import PIL.Image
 import pytest
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
-from pydicom.data import get_testdata_file
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
 from baselines.cards import load
 from harness.errors import BenchError
 from harness.images import Image
 from harness.models import EmbeddingModel, GroundingModel, NotScorable, Query, TokenCounter
+from harness.samples import ImageRef, PhraseBoxes
+from harness.tasks.calibration import lost_to_crop
 
 DUALS = ["tiny-openclip", "tiny-openclip-bert", "tiny-siglip", "tiny-clip"]
 HF = ["tiny-siglip", "tiny-clip", "tiny-dino"]
@@ -31,32 +32,24 @@ def seen(model, images) -> torch.Tensor:
     return model.towers.pixels.tensor([model.prepare_image(image) for image in images], "cpu")
 
 
-def deep_films(folder: Path) -> list[Image]:
-    """A 16-bit PNG and a real 15-bit MONOCHROME1 film."""
-    values = np.random.default_rng(0).integers(500, 9000, (90, 70)).astype(np.uint16)
-    PIL.Image.fromarray(values).save(folder / "deep.png")
-    film = get_testdata_file("RG1_UNCR.dcm", download=False)
-    return [Image("deep", folder / "deep.png")] + ([Image("dcm", Path(film))] if film else [])
-
-
 # --- pixels
 
 
 @pytest.mark.parametrize("name", ["tiny-openclip", "tiny-openclip-bert"])
-def test_open_clip_pixels_are_those_of_its_own_transform(tiny, films, name, tmp_path):
+def test_open_clip_pixels_are_those_of_its_own_transform(tiny, films, name, deep_films):
     model = loaded(tiny, name)
     config = json.loads(Path(tiny(name), "open_clip_config.json").read_text())["preprocess_cfg"]
     transform = image_transform_v2(PreprocessCfg(**config), is_train=False)
-    for image in [*films, *deep_films(tmp_path)]:
+    for image in [*films, *deep_films]:
         theirs = transform(PIL.Image.fromarray(image.read()).convert("RGB"))
         assert torch.equal(seen(model, [image])[0], theirs), image.image_id
 
 
 @pytest.mark.parametrize("name", HF)
-def test_hf_pixels_are_those_of_its_own_processor(tiny, films, name, tmp_path):
+def test_hf_pixels_are_those_of_its_own_processor(tiny, films, name, deep_films):
     model = loaded(tiny, name)
     processor = AutoImageProcessor.from_pretrained(tiny(name), backend="pil")
-    for image in [*films, *deep_films(tmp_path)]:
+    for image in [*films, *deep_films]:
         rgb = PIL.Image.fromarray(image.read()).convert("RGB")
         theirs = processor(images=rgb, return_tensors="pt")["pixel_values"][0]
         assert torch.allclose(seen(model, [image])[0], theirs, atol=1e-6), image.image_id
@@ -222,6 +215,20 @@ def test_the_full_field_variant_sees_the_whole_film(tiny, films, name):
     model = loaded(tiny, name, variant="full-field")
     answer = model.ground([Query(films[1], "left effusion")])[0]
     assert not np.isnan(answer.heatmap).any()
+
+
+def test_what_the_official_crop_loses_is_counted_and_the_full_field_loses_nothing(tiny, films):
+    box = np.float32([[0, 0, 1, 0.125]])  # of a 90 x 120 film the crop begins at row 15
+    ref = ImageRef("film-0", films[0].file, "p", "s")
+    samples = [PhraseBoxes("a", ref, "apex", box)]
+    for name in ("tiny-clip", "tiny-openclip", "tiny-biovil-t"):
+        counts = lost_to_crop(loaded(tiny, name), samples)
+        assert counts["truth_lost_to_crop"] == pytest.approx(1.0, abs=0.1), name
+    # CARZero pads to 72 and keeps the middle 64: 4 of the 9 rows above are lost.
+    counts = lost_to_crop(loaded(tiny, "tiny-carzero"), samples)
+    assert counts["truth_lost_to_crop"] == pytest.approx(4 / 9, abs=0.01)
+    whole = lost_to_crop(loaded(tiny, "tiny-clip", variant="full-field"), samples)
+    assert whole == {"truth_lost_to_crop": 0.0, "boxes_outside_view": 0.0}
 
 
 def test_a_phrase_asked_twice_and_alone_gives_the_same_map(tiny, films):
