@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from baselines.card_schema import Card
+from baselines.codecs import find_codec
 from baselines.weights import Weights, locate
 from harness.errors import BenchError, unknown
 from harness.models import ModelCard, TrainedOn
@@ -123,6 +124,24 @@ def load(device: str = "cpu", *, card: str, variant: str = "", path: str = "") -
     weights = locate(read, _beside(card, path))
     family = importlib.import_module(f"baselines.{read.family}")
     return family.load(read, weights, device)
+
+
+def why_no_examples(card: str, variant: str = "", path: str = "") -> str:
+    """Why the model cannot be shown solved examples; '' if it can. No weights are needed."""
+    del path
+    read = read_card(card, variant)
+    if read.vlm is None:
+        return f"models of the family {read.family} take no examples"
+    if not read.vlm.multi_image or read.vlm.layout != "chat":
+        return "it takes one image only"
+    if find_codec(read.vlm.codec).write is None:
+        return f"boxes cannot be written in its notation, {read.vlm.codec}"
+    return ""
+
+
+def in_context_names() -> list[str]:
+    """Names of the published models that can be shown solved examples."""
+    return [name for name in card_names() if not why_no_examples(name)]
 
 
 def load_card_model(name_or_path: str, device: str = "cpu", variant: str = "") -> Any:

@@ -39,12 +39,13 @@ class Codec:
     Args:
         read: the final part of an answer and the frame's size to rows in fractions of the frame;
             [] only for an explicit none. Raises `Unreadable`.
-        write: rows in fractions of the frame, the phrase and the frame's size to an answer.
+        write: rows in fractions of the frame, the phrase and the frame's size to an answer; None
+            where that is not known, so that the model cannot be shown examples.
         none: what the model is taught to answer where there is nothing, with {phrase}.
     """
 
     read: Callable[[str, Size], Sequence[Row]]
-    write: Callable[[Fractions, str, Size], str]
+    write: Callable[[Fractions, str, Size], str] | None
     none: str = "[]"
 
 
@@ -88,6 +89,8 @@ def encode(codec: str, boxes: Boxes, phrase: str, frame: Frame) -> str:
     rows = rows[(rows[:, 2] > rows[:, 0]) & (rows[:, 3] > rows[:, 1])]
     if not len(rows):
         return found.none.format(phrase=phrase)
+    if found.write is None:
+        raise ValueError(f"boxes cannot be written as {codec}")
     return found.write(rows[np.lexsort(rows.T[::-1])].tolist(), phrase, frame.size)
 
 

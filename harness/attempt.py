@@ -247,6 +247,8 @@ def _asking(attempt: Attempt, who: tuple[ModelCard, Any], cell: Cell) -> Asking:
         options=plan.options,
         table=lambda: data.box_table(plan.evaluation, dataset),
         calibration=lambda: data.calibration(str(plan.options.get("calibrate", ""))),
+        other=data.other,
+        device=attempt.device(),
         embeddings=cache if settings.cache_embeddings else None,
         text_policy=plan.text_policy,
         seed=plan.seed,

@@ -8,7 +8,7 @@ from harness.box_tables import BoxTable, build_box_table, read_box_table
 from harness.cache_root import cache_root
 from harness.datasets.captioned import load_captioned
 from harness.datasets.table import DatasetSpec, dataset_spec, load_dataset
-from harness.errors import BenchError, NothingToAsk
+from harness.errors import BenchError, NothingToAsk, WeightsAbsent
 from harness.readable import content_of, keep_readable
 from harness.samples import Dataset, PhraseBoxes
 from harness.suite_schema import Evaluation
@@ -93,6 +93,17 @@ class DataAccess:
             )
         )
         return roots, roots.pop("truth", None)
+
+    def other(self, evaluation: Evaluation, limit: int | None) -> Dataset:
+        """Another dataset for a model that looks things up there, up to a limit of its own.
+
+        Raises:
+            WeightsAbsent: it cannot be had here, so the model's cells are skipped.
+        """
+        loaded = replace(self, limit=limit).load(evaluation)
+        if loaded.dataset is None:
+            raise WeightsAbsent(f"its examples are not here: {loaded.reason}")
+        return loaded.dataset
 
     def calibration(self, name: str) -> Dataset | None:
         """The validation split of that grounding dataset, None where it cannot be had here."""

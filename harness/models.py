@@ -45,10 +45,16 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class Query:
-    """One phrase to be located in one image."""
+    """One phrase to be located in one image.
+
+    `patient_id` is whose image it is and `finding` the class of the phrase, "" where unknown: a
+    model that looks up examples must not look at that patient's.
+    """
 
     image: Image
     phrase: str
+    patient_id: str = ""
+    finding: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,8 @@ class Grounding:
     could not be read (wrong on every phrase, and counted). `scores` has one value per box.
     `heatmap` is (h, w) over the original image, NaN where the model did not look. `tokens` is how
     many a generative model wrote, its end mark included; 0 where nothing is generated.
+    `demonstrations` are the ids of the examples shown, nearest last, `similarities` how near each
+    was to the query, and `left_out` counts those for which the context had no room.
     """
 
     boxes: Boxes = field(default_factory=no_boxes)
@@ -68,6 +76,8 @@ class Grounding:
     status: Status = "ok"
     demonstrations: tuple[str, ...] = ()
     tokens: int = 0
+    similarities: tuple[float, ...] = ()
+    left_out: int = 0
 
 
 @dataclass(frozen=True)

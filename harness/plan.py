@@ -15,7 +15,7 @@ from harness.tasks import find_task
 from harness.tasks.task import Task
 
 POLICIES = ("official", "chunk-mean")
-_SEEDED = {"shuffled"}  # models whose answers depend on the suite's seed
+_DRAWN = ("random", "fixed")  # retrievers of in-context models that draw by the suite's seed
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class CellPlan:
             "text_policy": self.text_policy,
             "seed": self.seed,
             "use": self.handle.entry.load,
-            "model_options": _options(self.handle, card),
+            "model_options": model_options(self.handle, card),
             "family": card.family,
             "weights": card.weights,
             "preprocessing": card.preprocessing,
@@ -78,7 +78,7 @@ class CellPlan:
     def inner_options(self, card: ModelCard) -> dict[str, Any]:
         """What the inner model is loaded with, as far as it may decide its embeddings."""
         inner = self.inner
-        return {"use": inner.entry.load, **_options(inner, card)}
+        return {"use": inner.entry.load, **model_options(inner, card)}
 
     def inner_family(self) -> str:
         """The family of the inner model, if it can be told without loading it, else ''."""
@@ -88,7 +88,8 @@ class CellPlan:
         return inner.card().family
 
 
-def _options(handle: Handle, card: ModelCard) -> dict[str, Any]:
+def model_options(handle: Handle, card: ModelCard) -> dict[str, Any]:
+    """What a model is loaded with, as far as it may decide an answer."""
     # Where a checkpoint lies decides nothing once its weights are hashed.
     located = handle.entry.kind in ("checkpoint", "directory") and card.weights
     return {**({} if located else handle.entry.options), **handle.reference.options}
@@ -148,11 +149,19 @@ def _cells_of(
         for handle in handles:
             if policy != policies[0] and handle.entry.kind == "control":
                 continue
-            many = handle.reference.target in _SEEDED and len(seeds) > 1
+            many = _is_seeded(handle) and len(seeds) > 1
             for seed in seeds if many else seeds[:1]:
                 yield CellPlan(
                     evaluation, _seeded(handle, seed) if many else handle, policy, seed, options
                 )
+
+
+def _is_seeded(handle: Handle) -> bool:
+    """Whether the answers depend on the suite's seed."""
+    target, options = handle.reference.target, handle.reference.options
+    return target == "shuffled" or (
+        target == "in-context" and options.get("retriever") in _DRAWN and "seed" not in options
+    )
 
 
 def _seeded(handle: Handle, seed: int) -> Handle:

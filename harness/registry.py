@@ -32,6 +32,8 @@ CONTROLS: Mapping[str, tuple[str, ...]] = {  # control -> the tasks it stands fo
     "second-reader": ("grounding",),
     "region-oracle": ("grounding",),
 }
+_IN_CONTEXT = ("lofi.in_context:load", "lofi.in_context:describe")
+_PRESETS = ("lofi/presets", "lofi/vlm/presets")
 _CHECKPOINTS = Path(__file__).parent.parent / "lofi" / "checkpoints"
 
 
@@ -121,9 +123,13 @@ def find_entry(target: str) -> Entry:
         return Entry(
             "control", "baselines.controls:load_shuffled", "baselines.controls:describe_shuffled"
         )
+    if target == "in-context":
+        return Entry("composed", *_IN_CONTEXT, tasks=("grounding",))
+    if target == "copy-nearest":
+        return Entry("control", *_IN_CONTEXT, {"grounder": target}, ("grounding",))
     checkpoints = shipped_checkpoints()
     if target in checkpoints:
-        return _lofi("checkpoint", checkpoints[target])
+        return _in_folder("checkpoint", checkpoints[target])
     if "/" in target or target.startswith("."):
         return _directory(Path(target))
     if ":" in target:
@@ -131,7 +137,11 @@ def find_entry(target: str) -> Entry:
     return _by_name(target, set(checkpoints))
 
 
-def _lofi(kind: str, folder: Path) -> Entry:
+def _in_folder(kind: str, folder: Path) -> Entry:
+    """A model of a family with its card beside the weights, or a LoFi."""
+    if any(folder.glob("card.y*ml")):
+        options = {"card": str(folder)}
+        return Entry(kind, "baselines.cards:load", "baselines.cards:describe", options)
     options = {"checkpoint": str(folder)}
     return Entry(kind, "lofi.adapter:load", "lofi.card:describe", options)
 
@@ -139,11 +149,8 @@ def _lofi(kind: str, folder: Path) -> Entry:
 def _directory(folder: Path) -> Entry:
     if not folder.is_dir():
         raise BenchError(f"{folder}: no such folder. A model directory holds a config.json.")
-    if any(folder.glob("card.y*ml")):
-        options = {"card": str(folder)}
-        return Entry("directory", "baselines.cards:load", "baselines.cards:describe", options)
-    if (folder / "config.json").is_file():
-        return _lofi("directory", folder)
+    if any(folder.glob("card.y*ml")) or (folder / "config.json").is_file():
+        return _in_folder("directory", folder)
     found = ", ".join(sorted(file.name for file in folder.iterdir())[:8]) or "nothing"
     raise BenchError(
         f"{folder}: no model here: found {found}; expected config.json (a LoFi directory) or "
@@ -164,8 +171,25 @@ def _by_name(name: str, checkpoints: set[str]) -> Entry:
     plugins = {point.name: point for point in entry_points(group="bench.models")}
     if name in plugins:
         return Entry("plug-in", plugins[name].value)
-    known = {*CONTROLS, "shuffled", *checkpoints, *card_names(), *plugins}
+    if name in _trainable():
+        # It would ship with the package once it is trained: not here yet is no typing mistake.
+        return Entry("checkpoint", "lofi.absent:load", "lofi.absent:describe", {"name": name})
+    known = {
+        *CONTROLS,
+        "shuffled",
+        "in-context",
+        "copy-nearest",
+        *checkpoints,
+        *card_names(),
+        *plugins,
+    }
     raise unknown("model", name, known)
+
+
+def _trainable() -> set[str]:
+    """Names of what `bench train` makes."""
+    root = _CHECKPOINTS.parent.parent
+    return {file.stem for folder in _PRESETS for file in (root / folder).glob("*.yaml")}
 
 
 def find_model(reference: ModelReference) -> Handle:

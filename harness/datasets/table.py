@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from harness.errors import BenchError, unknown
+from harness.made_up import MADE_UP, with_made_up_names
 from harness.roots import how_to_get
 from harness.samples import Dataset
 
@@ -104,7 +105,7 @@ _SPECS = (
         tasks=("grounding",),
         trees=("ms-cxr",),
         images=_JPG,
-        cohorts=("frontal",),
+        cohorts=("frontal", MADE_UP),
         splits=(*SPLITS, "pooled-eval"),
         phantom=True,
         restricted=True,
@@ -135,7 +136,7 @@ _SPECS = (
         check="harness.datasets.padchest_gr:check",
         tasks=("retrieval", "grounding"),
         trees=("padchest-gr",),
-        cohorts=("frontal", "spanish", "mimic-rendering", "mimic-wording"),
+        cohorts=("frontal", "spanish", "mimic-rendering", "mimic-wording", MADE_UP),
         phantom=True,
         restricted=True,
         patients="padchest",
@@ -239,8 +240,10 @@ def load_dataset(
         raise BenchError(reason)
     if limit is not None and limit < 1:
         raise BenchError(f"--limit {limit}: expected at least 1.")
-    request = Request(task, split, chosen, roots, limit, phantom, truth, options or {})
-    return cast(Dataset, _function(spec.load)(request))
+    read = spec.cohorts[0] if chosen == MADE_UP else chosen
+    request = Request(task, split, read, roots, limit, phantom, truth, options or {})
+    dataset = cast(Dataset, _function(spec.load)(request))
+    return with_made_up_names(dataset) if chosen == MADE_UP else dataset
 
 
 def check_function(spec: DatasetSpec) -> Any:

@@ -10,6 +10,7 @@ from harness.boxes import no_boxes
 from harness.errors import BenchError
 from harness.exposure import tuned_on
 from harness.images import Image
+from harness.made_up import finding_of
 from harness.metrics.bootstrap import Interval, score
 from harness.metrics.calibration import with_boxes
 from harness.metrics.grounding import from_samples
@@ -31,8 +32,10 @@ from harness.tasks.calibration import (
     read_threshold,
     store_threshold,
 )
+from harness.tasks.grounding_context import generated, nearness_groups, shown
 from harness.tasks.grounding_groups import grounding_groups
 from harness.tasks.shuffle import other_images
+from harness.tasks.supply import BankedGrounder, Supply
 from harness.tasks.task import Asking, NonFinite, OutcomeSink, Scored, Task
 
 if TYPE_CHECKING:
@@ -78,12 +81,14 @@ def _answers(
     inner = model.model if isinstance(model, Shuffled) else model
     if not isinstance(inner, GroundingModel):
         raise NotScorable("it locates nothing: no ground(queries), so it cannot run 'grounding'")
-    swapped = _images(samples, model)
+    asked = _queries(samples, model)
+    if isinstance(inner, BankedGrounder) and todo:
+        inner.equip([asked[sample.sample_id] for sample in todo], Supply(asking))
     rows: list[dict[str, Any]] = []
     stored = time.monotonic()
     for first in range(0, len(todo), asking.batch_size):
         batch = todo[first : first + asking.batch_size]
-        rows += _batch(inner, batch, swapped, asking)
+        rows += _batch(inner, batch, asked, asking)
         asking.progress("locating phrases", first + len(batch), len(todo))
         if len(rows) >= SHARD or time.monotonic() - stored > SECONDS:
             yield rows
@@ -92,12 +97,17 @@ def _answers(
         yield rows
 
 
-def _images(samples: Sequence[PhraseBoxes], model: Any) -> dict[str, Image]:
+def _queries(samples: Sequence[PhraseBoxes], model: Any) -> dict[str, Query]:
     images = [sample.image for sample in samples]
     if isinstance(model, Shuffled):
         images = other_images(images, model.seed)
     return {
-        sample.sample_id: Image(image.image_id, image.file)
+        sample.sample_id: Query(
+            Image(image.image_id, image.file),
+            sample.phrase,
+            image.patient_id,
+            finding_of(sample),
+        )
         for sample, image in zip(samples, images, strict=True)
     }
 
@@ -105,11 +115,11 @@ def _images(samples: Sequence[PhraseBoxes], model: Any) -> dict[str, Image]:
 def _batch(
     model: GroundingModel,
     batch: Sequence[PhraseBoxes],
-    images: Mapping[str, Image],
+    asked: Mapping[str, Query],
     asking: Asking,
 ) -> list[dict[str, Any]]:
     started = time.perf_counter()
-    answers = _ground(model, [Query(images[s.sample_id], s.phrase) for s in batch])
+    answers = _ground(model, [asked[s.sample_id] for s in batch])
     if len(answers) != len(batch):
         raise ValueError(f"{asking.card.name}: {len(answers)} answers to {len(batch)} queries")
     seconds = (time.perf_counter() - started) / len(batch)
@@ -156,6 +166,8 @@ def _row(sample: PhraseBoxes, answer: Grounding, seconds: float, asking: Asking)
         "scores": None if answer.scores is None else np.asarray(answer.scores, np.float32),
         "status": answer.status,
         "demonstrations": list(answer.demonstrations),
+        "similarities": np.asarray(answer.similarities, np.float32),
+        "left_out": answer.left_out,
         "seconds": seconds,
         "tokens": answer.tokens,
     }
@@ -209,6 +221,7 @@ def _grounding(row: Mapping[Any, Any]) -> Grounding:
         status=row["status"],
         raw=str(row.get("raw") or ""),
         demonstrations=tuple(row["demonstrations"]),
+        similarities=tuple(row.get("similarities", ())),
     )
 
 
@@ -239,6 +252,7 @@ def score_answers(
     outcomes = from_samples(samples, answers)
     chosen = {n: m for n, m in GROUNDING_METRICS.items() if not metrics or n in metrics}
     groups = grounding_groups(samples)
+    groups |= nearness_groups(answers, groups["all"])
     found = score(chosen, outcomes, groups=groups, draws=int(options["draws"]))
     scores, missing = [], {}
     for group, values in found.items():
@@ -251,19 +265,12 @@ def score_answers(
         "malformed": float(outcomes.malformed.sum()),
         "empty": float(sum(a.status == "empty" for a in answers)),
         "phrases": float(len(samples)),
-        **_generated(sink.read(KIND)),
+        **generated(sink.read(KIND)),
+        **shown(sink.read(KIND)),
     }
     threshold = read_threshold(sink)
     mark: Exposure = tuned_on(threshold.dataset, dataset) if threshold else "external"
     return Scored(scores, missing, counts, mark)
-
-
-def _generated(frame: "pd.DataFrame") -> dict[str, float]:
-    """Tokens written and how many in a second of asking; empty where nothing is generated."""
-    # Answers stored by an earlier version have no column.
-    tokens = float(frame["tokens"].fillna(0).sum()) if "tokens" in frame else 0.0
-    seconds = float(frame["seconds"].sum()) if tokens else 0.0
-    return {"tokens": tokens, "tokens_per_second": tokens / seconds} if seconds > 0 else {}
 
 
 def _reason(needs: str, interval: Interval) -> str:

@@ -12,6 +12,7 @@ from harness.models import ModelCard, Query
 from harness.ranks import ALONE, Ranks
 from harness.record import Exposure, Score
 from harness.samples import Dataset, ImageRef
+from harness.suite_schema import Evaluation
 
 if TYPE_CHECKING:  # pandas takes a second to import, which a finished suite need not pay
     import pandas as pd
@@ -43,7 +44,8 @@ class Asking:
     """Everything a task is given to ask one model about one dataset.
 
     `table` gives the training split's mean boxes, `calibration` a validation split of the source
-    domain for thresholds, each None where there is none; `store_text` allows
+    domain for thresholds, each None where there is none; `other` loads another dataset, its first
+    so many images, for models that look up examples; `device` is theirs; `store_text` allows
     raw answers in the outcomes; `embeddings` is None where nothing is cached (controls); `ranks`
     are the processes that ask this cell together, each calling `ask`.
     """
@@ -55,6 +57,8 @@ class Asking:
     options: Mapping[str, Any] = field(default_factory=dict)
     table: Callable[[], BoxTable | None] = lambda: None
     calibration: Callable[[], Dataset | None] = lambda: None
+    other: Callable[[Evaluation, int | None], Dataset] | None = None
+    device: str = "cpu"
     embeddings: Callable[[ModelCard, str], EmbeddingCache | None] | None = None
     text_policy: str = "official"
     seed: int = 0
