@@ -84,13 +84,34 @@ def test_a_pool_that_asks_nothing_has_outcomes_of_the_usual_shapes() -> None:
     scores = np.eye(2)
     some = rank_pairs(one, lambda rows: scores[rows])
     for direction, empty in rank_pairs(none, lambda rows: scores[rows, :0]).items():
-        assert empty.direction == direction
+        assert empty.direction == some[direction].direction == direction
         for name in ("patients", "ranks", "tied", "relevant", "dcg", "top", "top_scores"):
             usual, found = getattr(some[direction], name), getattr(empty, name)
             assert (len(found), found.shape[1:]) == (0, usual.shape[1:]), name
             assert found.dtype == usual.dtype, name
         assert empty.candidates == (0, 0, 0, 0)
         assert empty.label_hits is None
+
+
+def test_how_many_pairs_are_looked_at_at_once_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Chunks of 7 of 60 queries with labels, texts in common and ties."""
+    rng = np.random.default_rng(0)
+    pool, _ = pool_of(
+        studies=[f"s{n // 2}" for n in range(60)],
+        patients=[f"p{n // 3}" for n in range(60)],
+        texts=[f"t{n % 25}" for n in range(60)],
+        labels=rng.random((60, 3)) < 0.3,
+    )
+    scores = rng.integers(0, 9, (60, pool.texts)).astype(float)
+    whole = rank_pairs(pool, lambda rows: scores[rows])
+    monkeypatch.setattr("harness.metrics.gains.CHUNK", 7)
+    monkeypatch.setattr("harness.metrics.ranking.LABEL_CHUNK", 7)
+    for direction, found in rank_pairs(pool, lambda rows: scores[rows]).items():
+        for name in ("ranks", "tied", "relevant", "dcg", "label_hits", "top_scores"):
+            one, other = getattr(found, name), getattr(whole[direction], name)
+            np.testing.assert_array_equal(one, other, err_msg=name)
 
 
 def test_the_detectable_difference_with_ten_degrees_of_freedom() -> None:
