@@ -15,10 +15,8 @@ Contribute = Callable[[GroundingOutcomes], np.ndarray]
 
 
 def _where(rows: np.ndarray, population: np.ndarray) -> np.ndarray:
-    """The rows as (n, k) float64 with NaN outside the population."""
-    if rows.ndim == 1:
-        return np.where(population, rows, np.nan)[:, None]
-    return np.where(population[:, None], rows, np.nan)
+    """The rows as (n, 1) float64 with NaN outside the population."""
+    return np.where(population, rows, np.nan)[:, None]
 
 
 def boxed_population(outcomes: GroundingOutcomes) -> np.ndarray:
