@@ -4,12 +4,12 @@ A card is all that a new model of a known family needs. Every section is optiona
 family asks for it; an unknown key is an error.
 """
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from baselines.codecs import find_codec
+from baselines.revisions import is_commit
 from harness.errors import BenchError
 from harness.geometry import read_geometry
 from harness.heatmap import Interpolation
@@ -46,9 +46,9 @@ class _Section(BaseModel):
 class Source(_Section):
     """Where the weights come from.
 
-    `hub` and `revision` name a Hugging Face repository, `also` others it needs at run time; `url`
-    is where a person gets files that no hub has. `files` must all be there; their SHA-256, where
-    known, stand in `sha256` in the same order.
+    `hub` and `revision` name a Hugging Face repository, `also` others it needs at run time
+    (``owner/name`` or ``owner/name@commit``); `url` is where a person gets files that no hub has.
+    `files` must all be there; their SHA-256, where known, stand in `sha256` in the same order.
     """
 
     hub: str = ""
@@ -61,7 +61,7 @@ class Source(_Section):
     @property
     def pinned(self) -> bool:
         """Whether the revision is a commit, which no one can move."""
-        return re.fullmatch(r"[0-9a-f]{40}", self.revision) is not None
+        return is_commit(self.revision)
 
 
 class Seen(_Section):
@@ -172,7 +172,7 @@ class Runtime(_Section):
 
 
 class Card(_Section):
-    """A published model as data."""
+    """A published model as data; weights that give another `embedding_size` are refused."""
 
     name: str
     title: str
@@ -187,6 +187,7 @@ class Card(_Section):
     architecture: str = ""
     image: ImageRules = ImageRules()
     text: TextRules | None = None
+    embedding_size: int | None = None
     patches: PatchRules | None = None
     vlm: VlmRules | None = None
     detector: DetectorRules | None = None

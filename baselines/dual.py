@@ -16,6 +16,7 @@ from baselines.cards import model_card
 from baselines.pixels import PixelRules
 from baselines.precision import autocast, compute_dtype, precision_name
 from baselines.weights import Weights
+from harness.errors import BenchError
 from harness.geometry import Frame, Geometry
 from harness.heatmap import PatchMap
 from harness.images import Image
@@ -76,7 +77,7 @@ class DualEncoder:
         """Unit rows."""
         with autocast(self.device, self.dtype):
             found = self.towers.embed(self.towers.pixels.tensor(prepared, self.device))
-        return _unit(found).cpu().numpy()
+        return _unit(self._of_size(found)).cpu().numpy()
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> Float[np.ndarray, "n d"]:
@@ -133,7 +134,17 @@ class DualEncoder:
     def _text_vectors(self, texts: Sequence[str]) -> Tensor:
         tower = self._text()
         with autocast(self.device, self.dtype):
-            return _unit(tower.embed(tower.tokenize(self._worded(texts))))
+            found = tower.embed(tower.tokenize(self._worded(texts)))
+        return _unit(self._of_size(found))
+
+    def _of_size(self, vectors: Tensor) -> Tensor:
+        said = self.rules.embedding_size
+        if said is not None and vectors.shape[-1] != said:
+            raise BenchError(
+                f"{self.card.name}: embeddings of {vectors.shape[-1]} numbers, its card says "
+                f"{said}. These are other weights than the card's."
+            )
+        return vectors
 
     def _worded(self, texts: Sequence[str]) -> list[str]:
         return [word(text, self.rules.text) for text in texts]

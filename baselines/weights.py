@@ -1,4 +1,4 @@
-"""Where a card's weights lie on this machine; nothing is ever downloaded unless `fetch` is called.
+"""Where a card's weights lie on this machine; nothing is ever downloaded here.
 
 Looked for, in order: the folder that was named (or the card's own), `$BENCH_WEIGHTS/NAME`, and the
 Hugging Face cache. An external model has a worker or stored answers instead.
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from baselines.card_schema import Card
+from baselines.revisions import meant, repository_of
 from baselines.stored_answers import ANSWER_FILES
 from harness.errors import BenchError, WeightsAbsent
 from harness.file_hash import file_sha256, file_sha256s
@@ -51,11 +52,11 @@ def locate(card: Card, path: str = "") -> Weights:
     candidates = [Path(path)] if path else [_own_folder(card), _snapshot(card)]
     folder = next((found for found in candidates if found and _complete(card, found)), None)
     if folder is None:
-        raise WeightsAbsent(_absence(card))
-    also = {repository: _other(repository, folder) for repository in card.source.also}
-    known = {repository: found for repository, found in also.items() if found is not None}
+        raise WeightsAbsent(absence(card))
+    also = {entry: _other(entry, folder) for entry in card.source.also}
+    known = {repository_of(entry)[0]: found for entry, found in also.items() if found is not None}
     if len(known) < len(also):
-        raise WeightsAbsent(_absence(card))
+        raise WeightsAbsent(absence(card))
     _verify(card, folder)
     return Weights(folder, _identity(card, folder), known)
 
@@ -83,10 +84,11 @@ def _command_identity(command: list[str]) -> str:
     return f"worker:{digest.hexdigest()}"
 
 
-def _other(repository: str, folder: Path) -> Path | None:
+def _other(entry: str, folder: Path) -> Path | None:
     """A further repository: a folder of its name beside the weights, or its own snapshot."""
+    repository, revision = repository_of(entry)
     beside = folder / repository.rpartition("/")[2]
-    return beside if beside.is_dir() else _hub_folder(repository, "main")
+    return beside if beside.is_dir() else _hub_folder(repository, revision)
 
 
 def _own_folder(card: Card) -> Path | None:
@@ -103,6 +105,7 @@ def _hub_folder(repository: str, revision: str) -> Path | None:
     home = os.environ.get("HF_HOME", "~/.cache/huggingface")
     root = Path(os.environ.get("HF_HUB_CACHE", f"{home}/hub")).expanduser()
     folder = root / ("models--" + repository.replace("/", "--"))
+    revision = meant(repository, revision)
     reference = folder / "refs" / revision
     commit = reference.read_text().strip() if reference.is_file() else revision
     snapshot = folder / "snapshots" / commit
@@ -141,7 +144,7 @@ def _identity(card: Card, folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _absence(card: Card) -> str:
+def absence(card: Card) -> str:
     """What is missing, its licence and gate, and the one command that gets it."""
     source = card.source
     wanted = ", ".join(source.files) or "weights"
@@ -153,36 +156,12 @@ def _absence(card: Card) -> str:
             f"put {' or '.join(ANSWER_FILES)} in FOLDER/{card.name} and export BENCH_WEIGHTS=FOLDER"
         )
     if source.hub:
-        repositories = " and ".join((source.hub, *source.also))
+        names = (source.hub, *(repository_of(entry)[0] for entry in source.also))
         return (
-            f"{card.name}: {wanted} of {repositories} (revision {source.revision}) not on this "
-            f"machine. {licence} Get them: bench fetch {card.name} --allow-download"
+            f"{card.name}: {wanted} of {' and '.join(names)} (revision {source.revision}) not on "
+            f"this machine. {licence} Get them: bench fetch {card.name} --allow-download"
         )
     return (
         f"{card.name}: {wanted} not on this machine. {licence} Get them from {source.url} and put "
         f"them in a folder: export BENCH_WEIGHTS=FOLDER; expected in FOLDER/{card.name}"
     )
-
-
-def fetch(card: Card) -> Weights:
-    """The weights after a download from the hub: the only place that opens a connection.
-
-    Raises:
-        BenchError: no hub has them, the licence was not accepted, or the hub cannot be reached.
-    """
-    if not card.source.hub:
-        raise BenchError(_absence(card))
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
-
-    try:
-        for repository in (card.source.hub, *card.source.also):
-            revision = card.source.revision if repository == card.source.hub else "main"
-            snapshot_download(repository, revision=revision)
-    except GatedRepoError as error:
-        raise BenchError(
-            f"{card.name}: {card.source.hub} is gated. {card.gate} Then: hf auth login"
-        ) from error
-    except (HfHubHTTPError, OSError) as error:
-        raise BenchError(f"{card.name}: {card.source.hub} cannot be fetched: {error}") from error
-    return locate(card)

@@ -50,7 +50,9 @@ def _of_suite(name: str, known: set[str]) -> list[str]:
 
 def _state(name: str, *, allow_download: bool) -> tuple[str, bool]:
     from baselines.cards import read_card
-    from baselines.weights import fetch, locate
+    from baselines.fetching import fetch
+    from baselines.revisions import record_file
+    from baselines.weights import locate
 
     card = read_card(name)
     try:
@@ -59,6 +61,12 @@ def _state(name: str, *, allow_download: bool) -> tuple[str, bool]:
         if not allow_download:
             return str(absent), True
     try:
-        return f"fetched: {fetch(card).identity}", False
+        found = fetch(card).identity
     except BenchError as error:
         return str(error), True
+    if card.source.pinned:
+        return f"fetched: {found}", False
+    return (
+        f"fetched: {found} ({card.source.revision}, from now on this commit: {record_file()})",
+        False,
+    )

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import yaml
 
-from baselines.cards import card_names, card_summary, describe, read_card
-from baselines.weights import fetch, locate
+from baselines.cards import FOLDER, card_names, card_summary, describe, read_card
+from baselines.fetching import fetch
+from baselines.weights import locate
 from harness.errors import BenchError, WeightsAbsent
 from harness.exposure import exposure
 from harness.geometry import read_geometry
@@ -141,7 +142,7 @@ def test_the_grounding_suite_asks_both_variants():
 
 def test_a_description_costs_no_torch():
     code = (
-        "import sys; from baselines.cards import card_names, read_card\n"
+        "import sys; from baselines.cards import FOLDER, card_names, read_card\n"
         "[read_card(n) for n in card_names()]\n"
         "sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'open_clip')))"
     )
@@ -167,20 +168,56 @@ def test_what_a_model_saw_decides_its_mark():
     assert mark("openclip-vit-h-14", "ms-cxr") == "external"
 
 
+DUALS = ("openclip", "hf_dual", "checkpoint")
+
+
+@pytest.mark.parametrize("name", MUST_HAVE)
+def test_a_card_says_all_that_is_needed_to_run_the_model_as_its_authors_meant(name):
+    card = read_card(name)
+    assert card.title
+    assert card.licence
+    assert card.source.hub or card.source.url
+    if card.source.hub and not card.source.pinned:
+        lines = (FOLDER / f"{name}.yaml").read_text().splitlines()
+        at = next(n for n, line in enumerate(lines) if line.strip().startswith("revision:"))
+        assert "#" in lines[at] + lines[at - 1], "a branch needs a reason"
+    if card.family in DUALS:
+        assert card.embedding_size
+        assert card.text or name == "rad-dino"
+        assert card.patches or name in ("rad-dino", "cxr-clip-swint-mc")
+    if card.family in ("checkpoint", "pair_scorer"):
+        assert card.image.geometry
+        assert len(card.image.mean) == len(card.image.std) == 3
+    if card.family == "external":
+        assert len(card.external.setup) > 20
+    if card.family == "hf_vlm":
+        assert "{phrase}" in card.vlm.prompt
+
+
+def test_most_models_of_a_hub_are_pinned_to_a_commit():
+    of_hub = [card for card in map(read_card, card_names()) if card.source.hub]
+    pinned = [card for card in of_hub if card.source.pinned]
+    assert len(pinned) >= 16
+    branches = {card.name for card in of_hub} - {card.name for card in pinned}
+    assert not {name for name in branches if read_card(name).runtime.remote_code}
+
+
 # --- finding weights
 
 
 def test_a_snapshot_in_the_cache_is_found_and_its_commit_is_the_identity(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    snapshot(tmp_path, "google/medsiglip-448", "c" * 40, {"model.safetensors": "w"})
+    commit = read_card("medsiglip-448").source.revision
+    snapshot(tmp_path, "google/medsiglip-448", commit, {"model.safetensors": "w"})
     card = describe(card="medsiglip-448")
-    assert card.weights == "google/medsiglip-448@" + "c" * 40
+    assert card.weights == f"google/medsiglip-448@{commit}"
     assert card.max_tokens == 64
 
 
 def test_half_a_snapshot_is_absent(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    snapshot(tmp_path, "google/medsiglip-448", "c" * 40, {"config.json": "{}"})
+    commit = read_card("medsiglip-448").source.revision
+    snapshot(tmp_path, "google/medsiglip-448", commit, {"config.json": "{}"})
     with pytest.raises(WeightsAbsent):
         describe(card="medsiglip-448")
 
@@ -188,12 +225,13 @@ def test_half_a_snapshot_is_absent(tmp_path, monkeypatch):
 def test_the_second_repository_is_needed_too(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     card = read_card("biomedclip")
-    snapshot(tmp_path, card.source.hub, "a" * 40, {"open_clip_config.json": "{}"})
-    with pytest.raises(WeightsAbsent, match=card.source.also[0]):
+    snapshot(tmp_path, card.source.hub, card.source.revision, {"open_clip_config.json": "{}"})
+    with pytest.raises(WeightsAbsent, match="microsoft/BiomedNLP-BiomedBERT"):
         describe(card="biomedclip")
-    snapshot(tmp_path, card.source.also[0], "b" * 40, {"config.json": "{}"})
-    assert describe(card="biomedclip").weights.endswith("@" + "a" * 40)
-    assert list(locate(card).also) == list(card.source.also)
+    repository, commit = card.source.also[0].split("@")
+    snapshot(tmp_path, repository, commit, {"config.json": "{}"})
+    assert describe(card="biomedclip").weights == f"{card.source.hub}@{card.source.revision}"
+    assert list(locate(card).also) == [repository]
 
 
 def test_own_folders_of_weights_are_identified_by_content(tmp_path, monkeypatch):

@@ -17,12 +17,12 @@ def test_a_suite_without_published_models_has_nothing_to_fetch() -> None:
 def test_absent_weights_are_named_with_the_command_that_gets_them(monkeypatch) -> None:
     if not card_names():
         pytest.skip("no card ships yet")
-    import baselines.weights
+    import baselines.fetching
 
     def refuse(card: object) -> None:
         raise AssertionError(f"a connection was opened for {card}")
 
-    monkeypatch.setattr(baselines.weights, "fetch", refuse)
+    monkeypatch.setattr(baselines.fetching, "fetch", refuse)
     monkeypatch.setenv("HF_HUB_CACHE", "/nowhere")
     result = CliRunner().invoke(cli, ["fetch", card_names()[0]])
     assert result.exit_code == 1
