@@ -47,7 +47,8 @@ class AskedCell(Strict):
 class ArmTraining(Strict):
     """How an arm was trained: how far, on what, its curves, and what it cost.
 
-    `step_seconds` are seconds inside steps, without validation; `peak_memory` bytes, resident
+    `step_seconds` are seconds inside steps, without validation, `step_processor` the processor
+    seconds of them, which other work on the machine hardly moves; `peak_memory` bytes, resident
     memory of the process or, with `memory` "cuda", of the device.
     """
 
@@ -59,6 +60,7 @@ class ArmTraining(Strict):
     validation: list[dict[str, float]]
     seconds: float
     step_seconds: float
+    step_processor: float = 0.0
     peak_memory: int
     memory: str = "resident"
     sessions: int = 1

@@ -143,6 +143,7 @@ def _trained(order: ArmOrder, say: Say) -> ArmTraining:
         validation=progress.history,
         seconds=progress.seconds,
         step_seconds=progress.step_seconds,
+        step_processor=progress.step_processor,
         peak_memory=peak,
         memory=memory,
         sessions=len(progress.sessions),

@@ -35,6 +35,7 @@ class Progress:
     step: int = 0
     seconds: float = 0.0
     step_seconds: float = 0.0  # of them in steps, without validation and checkpoints
+    step_processor: float = 0.0  # processor seconds of these steps, all threads together
     best: float = -math.inf
     history: list[dict[str, Any]] = field(default_factory=list)  # validation, one entry each
     sessions: list[dict[str, Any]] = field(default_factory=list)  # one entry per start
@@ -106,8 +107,7 @@ class Run:
         )
         self.optimizer = optimizer_of(model, self.settings)
         self.progress = Progress()
-        self.saved = time.monotonic()
-        self.started = time.monotonic()
+        self.saved = self.started = time.monotonic()
 
     @property
     def leads(self) -> bool:
@@ -120,10 +120,11 @@ class Run:
         first, self.started = self.progress.step, time.monotonic()
         before = self.progress.seconds
         while self.progress.step < self.settings.steps:
-            begun = time.monotonic()
+            begun = time.monotonic(), time.process_time()
             values, norm = self._step()
             self.progress.step += 1
-            self.progress.step_seconds += time.monotonic() - begun
+            self.progress.step_seconds += time.monotonic() - begun[0]
+            self.progress.step_processor += time.process_time() - begun[1]
             self.progress.seconds = before + time.monotonic() - self.started
             self._log(values, norm, first)
             if self.leads and self.progress.step in self.keep:

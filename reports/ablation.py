@@ -185,7 +185,7 @@ def print_ablation(found: Found) -> None:
     if found.under_trained:
         console.print(f"[bold]{UNDER_TRAINED}[/]: {escape(under_trained_line(found))}")
     table = Table(title=escape(found.title), title_justify="left", show_lines=False)
-    table.add_column("full minus")
+    table.add_column("full minus", no_wrap=True)
     headlines = found.headlines()
     for headline in headlines:
         table.add_column(escape(headline.label), justify="right")

@@ -34,12 +34,13 @@ def _overview(found: "Found") -> list[str]:
 def _costs(found: "Found") -> list[str]:
     rows = []
     for cost in found.costs:
-        shown = cost.arm != FULL and math.isfinite(cost.more_seconds)
-        more = f"{signed(100 * cost.more_seconds, 0)} %" if shown else "–"
+        shown = cost.arm != FULL and math.isfinite(cost.more_time)
+        more = f"{signed(100 * cost.more_time, 0)} %" if shown else "–"
         memory = f"{cost.peak_memory / 1e9:.2f}" if math.isfinite(cost.peak_memory) else "–"
-        cells = (cost.arm, plain(cost.step_seconds), more, memory)
+        times = (plain(cost.step_seconds), plain(cost.step_processor))
+        cells = (cost.arm, *times, more, memory)
         rows.append([_sign(cell) for cell in cells])
-    head = ["arm", "s per step", "full takes", "peak memory (GB)"]
+    head = ["arm", "s per step", "processor s", "full takes", "peak memory (GB)"]
     return _table("What each loss costs.", head, rows)
 
 

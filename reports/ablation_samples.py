@@ -37,7 +37,7 @@ def sample_pictures(found: "Found", arms: Arms, folder: Path) -> dict[str, list[
         own = arms.asked(name)
         for place in dict.fromkeys(p for p, _ in full if p.task == "grounding" and p.share == 100):
             pairs = _pairs(place, full, own)
-            if pairs and not arms.run(pairs[0][0]).dataset.restricted:
+            if pairs and not arms.run(pairs[min(pairs)][0]).dataset.restricted:
                 title = f"full against {name}: {place_name(place)}"
                 out[title] = _drawn(name, pairs, arms, folder)
     return out
@@ -47,18 +47,20 @@ def _pairs(
     place: Place,
     full: Mapping[tuple[Place, int], AskedCell],
     own: Mapping[tuple[Place, int], AskedCell],
-) -> list[tuple[AskedCell, AskedCell]]:
+) -> dict[int, tuple[AskedCell, AskedCell]]:
+    """By seed, the cells of both arms where both gave boxes."""
     keys = [key for key in full if key[0] == place and key in own]
-    pairs = [(full[key], own[key]) for key in keys]
-    return [pair for pair in pairs if all(one.status == "ok" for one in pair)]
+    pairs = {key[1]: (full[key], own[key]) for key in keys}
+    return {seed: pair for seed, pair in pairs.items() if {one.status for one in pair} == {"ok"}}
 
 
 def _drawn(
-    name: str, pairs: Sequence[tuple[AskedCell, AskedCell]], arms: Arms, folder: Path
+    name: str, pairs: Mapping[int, tuple[AskedCell, AskedCell]], arms: Arms, folder: Path
 ) -> list[Drawn]:
-    rows = [[arms.rows(one, Question("miou")) for one in pair] for pair in pairs]
+    rows = [[arms.rows(one, Question("miou")) for one in pair] for pair in pairs.values()]
+    first = min(pairs)
     samples, gains = mean_gains([(a.rows, b.rows) for a, b in rows], rows[0][0].samples)
-    dataset = arms.source(arms.run(pairs[0][0]))[0]
+    dataset = arms.source(arms.run(pairs[first][0]))[0]
     if dataset is None:
         return []
     by_id = {s.sample_id: s for s in dataset.samples if isinstance(s, PhraseBoxes)}
@@ -66,21 +68,17 @@ def _drawn(
     for kind, places in extremes(gains, EACH).items():
         for rank, place in enumerate(places, 1):
             sample = by_id[samples[place]]
-            picture = _side_by_side(sample, name, pairs[0], arms)
-            file = f"{safe_name(f'{pairs[0][1].model}-{kind}-{rank}')}.png"
+            picture = _side_by_side(sample, name, pairs[first], arms)
+            file = f"{safe_name(f'{pairs[first][1].model}-{kind}-{rank}')}.png"
             buffer = io.BytesIO()
             picture.save(buffer, "PNG", optimize=True)
             write_bytes(folder / file, buffer.getvalue())
             caption = (
                 f"{kind} {rank}: IoU of full minus {name} {gains[place]:+.2f}, mean over "
-                f"{len(pairs)} seed{'s' * (len(pairs) > 1)}; boxes of seed {_seed(pairs[0][0])}"
+                f"{len(pairs)} seed{'s' * (len(pairs) > 1)}; boxes of seed {first}"
             )
             out.append(Drawn(f"figures/{file}", caption))
     return out
-
-
-def _seed(asked: AskedCell) -> str:
-    return asked.model.rpartition("-seed")[2].partition("-")[0]
 
 
 def mean_gains(

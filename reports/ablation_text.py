@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.ablation import FULL, SHARES, ArmRecord
+from harness.metrics.bootstrap import MIN_PATIENTS
 from reports.ablation_training import LEARNED, RISE, UNDER_TRAINED
 from reports.ablation_worth import BETTER, NOT_TAUGHT, WORSE, Worth
-from reports.definitions import PHANTOM_SENTENCE
+from reports.definitions import PHANTOM_SENTENCE, definition
 from reports.markdown import escape
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def plain(value: float | None, places: int = 3) -> str:
 
 def overview_cell(one: Worth | None) -> str:
     """The difference with its interval, or the word that stands in its place."""
+    places = definition(one.question.metric).places if one else 3
     if one is None:
         return "–"
     if one.status == "not_taught":
@@ -68,8 +70,9 @@ def overview_cell(one: Worth | None) -> str:
         return one.status
     found = one.interval
     if found is None or not math.isfinite(found.low):
-        return signed(one.difference)
-    return f"{signed(one.difference)} [{signed(found.low)}, {signed(found.high)}]"
+        return signed(one.difference, places)
+    ends = f"[{signed(found.low, places)}, {signed(found.high, places)}]"
+    return f"{signed(one.difference, places)} {ends}"
 
 
 def under_trained_line(found: "Found") -> str:
@@ -149,9 +152,10 @@ def _cells(one: Worth) -> list[str]:
     p = "–" if one.p is None else f"{one.p:.4f}"
     if one.adjusted is not None:
         p = f"{one.adjusted:.4f} (Holm; {p})"
-    detectable = plain(one.interval.detectable) if one.interval else "–"
+    places = definition(one.question.metric).places
+    detectable = plain(one.interval.detectable, places) if one.interval else "–"
     taught = NOT_TAUGHT if one.status == "not_taught" else "–"
-    values = [plain(v) if v is not None else taught for v in (one.full, one.without)]
+    values = [plain(v, places) if v is not None else taught for v in (one.full, one.without)]
     counts = [str(one.seeds), str(one.patients) if one.patients else "–"]
     return [*values, _bold(one), p, detectable, *counts, escape(one.verdict)]
 
@@ -162,6 +166,7 @@ def _groups(found: "Found") -> list[str]:
     lines: list[str] = []
     for place in dict.fromkeys(w.place for w in found.worths):
         rows = [w for w in found.worths if w.place == place and w.group != "all"]
+        rows = [w for w in rows if w.patients >= MIN_PATIENTS]
         primary = next((w.question for w in found.worths if w.place == place and w.primary), None)
         rows = [w for w in rows if w.question == primary]
         if not rows or primary is None:
@@ -178,7 +183,8 @@ def _groups(found: "Found") -> list[str]:
             "",
         ]
     if lines:
-        lines = ["## Sub-groups", "", "Exploratory; all metrics are in `ablation.csv`.", "", *lines]
+        said = f"Exploratory, at least {MIN_PATIENTS} patients; all others are in `ablation.csv`."
+        lines = ["## Sub-groups", "", said, "", *lines]
     return lines
 
 
@@ -212,20 +218,25 @@ def _same(one: object, other: object) -> bool:
 def _cost(found: "Found") -> list[str]:
     rows = []
     for cost in found.costs:
-        more = cost.arm != FULL and math.isfinite(cost.more_seconds)
+        more = cost.arm != FULL and math.isfinite(cost.more_time)
         rows.append(
             [
                 f"`{cost.arm}`",
                 plain(cost.step_seconds),
-                f"{signed(100 * cost.more_seconds, 0)} %" if more else "–",
+                plain(cost.step_processor),
+                f"{signed(100 * cost.more_time, 0)} %" if more else "–",
                 f"{cost.peak_memory / 1e9:.2f} GB" if math.isfinite(cost.peak_memory) else "–",
                 f"{signed(cost.more_memory / 1e9, 2)} GB" if more else "–",
                 str(cost.seeds),
             ]
         )
-    head = ["arm", "s per step", "full takes", "peak memory", "full takes", "seeds"]
+    head = ["arm", "s per step", "processor s per step", "full takes"]
+    head += ["peak memory", "full takes", "seeds"]
     kinds = ", ".join(sorted({c.memory for c in found.costs} - {""})) or "–"
-    note = f"Memory: {kinds}. Seconds inside steps only; other work on the machine is in them."
+    note = (
+        f"Memory: {kinds}. Inside steps only. *Full takes* compares processor seconds (on a GPU "
+        "seconds), because other work on the machine is in the seconds."
+    )
     return ["## What each loss costs", "", *table(head, rows), "", note, ""]
 
 

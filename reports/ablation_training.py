@@ -56,7 +56,7 @@ def _rising(name: str, record: ArmRecord) -> str:
     half, last = points[max(halves)], points[max(points)]
     gained, late = last - start, last - half
     if gained < LEARNED:
-        return f"{name} ended {gained:+.3f} from chance"
+        return f"{name} ended {gained:+.3f} from chance: nothing learned"
     if late > RISE * gained:
         return f"{name} gained {late:.3f} of {gained:.3f} in the second half"
     return ""
@@ -72,45 +72,52 @@ def _chance(data: Mapping[str, Mapping[str, float]]) -> float:
 class Cost:
     """What an arm costs, mean over its seeds, and how much more the full arm costs.
 
-    Seconds per step (validation not counted) and peak memory in bytes; `more_seconds` is a share
-    of the arm's own seconds, NaN where one of the two was not trained.
+    Seconds and processor seconds per step (validation not counted), peak memory in bytes.
+    `more_time` is a share of the arm's own: of its seconds on a GPU, else of its processor seconds,
+    which other work on the machine hardly moves. NaN where one of the two was not trained.
     """
 
     arm: str
     seeds: int
     step_seconds: float
+    step_processor: float
     peak_memory: float
     memory: str
-    more_seconds: float
+    more_time: float
     more_memory: float
 
 
 def costs(records: Sequence[ArmRecord]) -> list[Cost]:
     """The cost of each arm, the full one first; what is left out costs the difference."""
-    arms = list(dict.fromkeys(record.arm for record in records))
     full = _mean_cost(records, FULL)
-    out = []
-    for arm in arms:
-        seconds, memory = _mean_cost(records, arm)
-        trained = [r for r in records if r.arm == arm and r.training is not None]
-        kinds = sorted({r.training.memory for r in trained if r.training is not None})
-        out.append(
-            Cost(
-                arm=arm,
-                seeds=len(trained),
-                step_seconds=seconds,
-                peak_memory=memory,
-                memory=" and ".join(kinds),
-                more_seconds=full[0] / seconds - 1 if seconds else math.nan,
-                more_memory=full[1] - memory,
-            )
-        )
-    return out
+    return [_cost(arm, records, full) for arm in dict.fromkeys(record.arm for record in records)]
 
 
-def _mean_cost(records: Sequence[ArmRecord], arm: str) -> tuple[float, float]:
+def _cost(arm: str, records: Sequence[ArmRecord], full: tuple[float, float, float]) -> Cost:
+    seconds, processor, memory = _mean_cost(records, arm)
+    trained = [r.training for r in records if r.arm == arm and r.training is not None]
+    kinds = sorted({one.memory for one in trained})
+    on_gpu = "cuda" in kinds
+    own, whole = (seconds, full[0]) if on_gpu else (processor, full[1])
+    return Cost(
+        arm=arm,
+        seeds=len(trained),
+        step_seconds=seconds,
+        step_processor=processor,
+        peak_memory=memory,
+        memory=" and ".join(kinds),
+        more_time=whole / own - 1 if own else math.nan,
+        more_memory=full[2] - memory,
+    )
+
+
+def _mean_cost(records: Sequence[ArmRecord], arm: str) -> tuple[float, float, float]:
     found = [r.training for r in records if r.arm == arm and r.training is not None]
     if not found:
-        return math.nan, math.nan
-    seconds = [t.step_seconds / max(t.steps, 1) for t in found]
-    return sum(seconds) / len(found), sum(t.peak_memory for t in found) / len(found)
+        return math.nan, math.nan, math.nan
+    rows = [
+        (t.step_seconds / max(t.steps, 1), t.step_processor / max(t.steps, 1), t.peak_memory)
+        for t in found
+    ]
+    seconds, processor, memory = (sum(column) / len(found) for column in zip(*rows, strict=True))
+    return seconds, processor, memory

@@ -168,14 +168,20 @@ def test_every_score_must_be_flat_and_the_reason_names_the_one_that_is_not():
 
 def test_the_cost_of_a_loss_is_the_time_and_memory_that_the_full_arm_takes_more():
     records = [
-        arm(step_seconds=80.0),
-        arm(seed=1, step_seconds=120.0),
-        arm("without-location", step_seconds=50.0, peak_memory=15 * 10**8),
+        arm(step_seconds=80.0, step_processor=60.0),
+        arm(seed=1, step_seconds=120.0, step_processor=60.0),
+        arm("without-location", step_seconds=50.0, step_processor=40.0, peak_memory=15 * 10**8),
     ]
     full, without = costs(records)
     assert (full.step_seconds, without.step_seconds) == (1.25, 0.625)
-    assert without.more_seconds == pytest.approx(1.0)
+    # On a CPU the processor's seconds decide, 0.75 against 0.5 a step; on a GPU the clock's.
+    assert without.more_time == pytest.approx(0.5)
     assert without.more_memory == 5 * 10**8
+    on_gpu = [
+        r.model_copy(update={"training": r.training.model_copy(update={"memory": "cuda"})})
+        for r in records
+    ]
+    assert costs(on_gpu)[1].more_time == pytest.approx(1.0)
 
 
 def test_gains_are_means_over_seeds_of_the_samples_that_all_were_scored_on():
