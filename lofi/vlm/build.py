@@ -5,7 +5,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch import Tensor, nn
 from transformers import (
     Gemma3Config,
@@ -13,20 +15,20 @@ from transformers import (
     Gemma3ImageProcessor,
     Gemma3Processor,
     PreTrainedTokenizerFast,
-    SiglipVisionModel,
 )
 
 from lofi.build import build as build_lofi
 from lofi.checkpoint import from_pretrained
 from lofi.config import read_preset
 from lofi.model import LofiModel
-from lofi.pooling import pool_grid
+from lofi.picture import to_input
 from lofi.prompt import END, HEAD, MIDDLE
-from lofi.vlm.config import VlmConfig
+from lofi.vlm.config import Tower, VlmConfig
+from lofi.vlm.pictures import rgb
+from lofi.vlm.tower import STRIDE, tower_config
 
 BEGIN_IMAGE, END_IMAGE, SOFT = "<start_of_image>", "<end_of_image>", "<image_soft_token>"
 BLANK = "\n\n"  # what Gemma's processor puts around an image: one token here
-POOL = 2  # patches along each side that become one image token
 
 # Each message as LoFi writes it, so that a decoder of LoFi reads what it knows.
 CHAT = (
@@ -50,30 +52,22 @@ def starting_point(config: VlmConfig, texts: list[str]) -> LofiModel:
 
 
 def build(
-    lofi: LofiModel,
-    *,
-    extra_layers: int,
-    seed: int = 0,
-    tower: SiglipVisionModel | None = None,
+    lofi: LofiModel, tower: Tower, *, extra_layers: int, seed: int = 0
 ) -> tuple[Gemma3ForConditionalGeneration, Gemma3Processor]:
     """The model and its processor, ready for training.
 
-    The decoder's layers are those of `lofi`, and so is the tower unless another of the same width
-    is given (`lofi.vlm.tower`: one that imitates it). `extra_layers` more layers go below: copies
-    of its layers whose outputs start damped, so that they can learn to read examples while the
-    layers above still ground phrases as they did.
+    The words and the decoder's layers are those of `lofi`. `extra_layers` more go below: copies of
+    its layers whose outputs start damped, so that they can learn to read examples while the layers
+    above still ground phrases as they did.
     """
     torch.manual_seed(seed)
-    processor = make_processor(lofi)
-    vision = tower if tower is not None else lofi.towers.vision_model
-    settings = _config(lofi, processor, extra_layers, vision.config.to_dict())
-    model = Gemma3ForConditionalGeneration(settings)
-    _take_tower(model, vision)
+    processor = make_processor(lofi, tower)
+    model = Gemma3ForConditionalGeneration(_config(lofi, processor, extra_layers, tower))
     _take_decoder(model, lofi, extra_layers)
     return model.eval(), processor
 
 
-def make_processor(lofi: LofiModel) -> Gemma3Processor:
+def make_processor(lofi: LofiModel, tower: Tower) -> Gemma3Processor:
     """LoFi's tokenizer with Gemma's image tokens, its chat template, and square pictures."""
     raw = PreTrainedTokenizerFast(
         tokenizer_object=lofi.tokenizer._tokenizer,
@@ -87,14 +81,11 @@ def make_processor(lofi: LofiModel) -> Gemma3Processor:
         },
     )
     raw.add_tokens([_added(BLANK)])
-    vision = lofi.towers.config.vision_config
-    side = {"height": vision.image_size, "width": vision.image_size}
-    tokens = (vision.image_size // vision.patch_size // POOL) ** 2
     return Gemma3Processor(
-        Gemma3ImageProcessor(size=side, resample=3),
+        Gemma3ImageProcessor(size={"height": tower.side, "width": tower.side}, resample=3),
         raw,
         chat_template=CHAT,
-        image_seq_length=tokens,
+        image_seq_length=(tower.side // STRIDE) ** 2,
     )
 
 
@@ -105,7 +96,7 @@ def _added(text: str) -> Any:
 
 
 def _config(
-    lofi: LofiModel, processor: Gemma3Processor, extra_layers: int, vision: dict[str, Any]
+    lofi: LofiModel, processor: Gemma3Processor, extra_layers: int, tower: Tower
 ) -> Gemma3Config:
     tokenizer = processor.tokenizer
     number = tokenizer.convert_tokens_to_ids
@@ -120,7 +111,7 @@ def _config(
     }
     return Gemma3Config(
         text_config={k: v for k, v in text.items() if k not in ("architectures", "model_type")},
-        vision_config=vision | {"num_channels": 3, "vision_use_head": False},
+        vision_config=tower_config(tower).to_dict(),
         mm_tokens_per_image=processor.image_seq_length,
         boi_token_index=number(BEGIN_IMAGE),
         eoi_token_index=number(END_IMAGE),
@@ -131,22 +122,6 @@ def _config(
         eos_token_id=number(END),
         tie_word_embeddings=True,
     )
-
-
-@torch.no_grad()
-def _take_tower(model: Gemma3ForConditionalGeneration, taken: nn.Module) -> None:
-    """The trained tower; one grey channel becomes three equal ones of a third each."""
-    weights = {
-        name: value
-        for name, value in getattr(taken, "vision_model", taken).state_dict().items()
-        if not name.startswith("head.")
-    }
-    name = "embeddings.patch_embedding.weight"
-    channels = weights[name].shape[1]
-    if channels == 1:
-        weights[name] = weights[name].expand(-1, 3, -1, -1) / 3
-    tower = model.model.vision_tower
-    getattr(tower, "vision_model", tower).load_state_dict(weights)
 
 
 @torch.no_grad()
@@ -161,10 +136,8 @@ def _take_decoder(model: Gemma3ForConditionalGeneration, lofi: LofiModel, extra:
     for layer in language.layers[:extra]:
         _damp(layer.post_attention_layernorm)
         _damp(layer.post_feedforward_layernorm)
-    model.model.multi_modal_projector.mm_input_projection_weight.copy_(
-        torch.randn(lofi.towers.config.vision_config.hidden_size, words.shape[1])
-        / math.sqrt(words.shape[1])
-    )
+    projection = model.model.multi_modal_projector.mm_input_projection_weight
+    projection.copy_(torch.randn_like(projection) / math.sqrt(len(projection)))
 
 
 def _own_heads(weights: dict[str, Tensor], text: Any) -> dict[str, Tensor]:
@@ -183,21 +156,28 @@ def _damp(norm: nn.Module) -> None:
 
 
 @torch.no_grad()
-def fit_projector(model: Gemma3ForConditionalGeneration, lofi: LofiModel, pixels: Tensor) -> float:
+def fit_projector(
+    model: Gemma3ForConditionalGeneration,
+    lofi: LofiModel,
+    squares: UInt8[np.ndarray, "n s s"],
+) -> float:
     """Start the projector where it gives what LoFi's pooling gives; the share it explains.
 
-    Ridge regression from pooled, normed patches to LoFi's multimodal tokens, whose probes begin at
-    the same places. Only where both have as many tokens; else nothing is done and the share is 0.
+    Ridge regression from the tower's normed tokens to LoFi's multimodal tokens, whose probes begin
+    at the same places. Where one has other pictures or counts nothing is done, and the share is 0.
     """
-    wanted = lofi.image_tokens(lofi.patches(pixels))
+    vision = lofi.towers.config.vision_config
+    if vision.image_size != squares.shape[-1]:
+        return 0.0
+    pixels = rgb(to_input(squares))
+    wanted = lofi.image_tokens(lofi.patches(pixels[:, : vision.num_channels]))
     projector = model.model.multi_modal_projector
-    seen = model.model.vision_tower(pixel_values=pixels[:, :1].expand(-1, 3, -1, -1))
-    given = projector.mm_soft_emb_norm(pool_grid(seen.last_hidden_state, POOL))
+    given = projector.mm_soft_emb_norm(model.model.vision_tower(pixels).last_hidden_state)
     if wanted.shape[1] != given.shape[1]:
         return 0.0
     x, y = given.flatten(0, 1).double(), wanted.flatten(0, 1).double()
     ridge = 1e-3 * len(x) * torch.eye(x.shape[1], dtype=x.dtype)
     weight = torch.linalg.solve(x.T @ x + ridge, x.T @ y)
     projector.mm_input_projection_weight.copy_(weight.float())
-    rest = (x @ weight - y).pow(2).sum() / (y - y.mean(0)).pow(2).sum()
+    rest = (x @ weight - y).pow(2).sum() / y.pow(2).sum()
     return float(1 - rest)

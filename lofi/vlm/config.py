@@ -35,33 +35,52 @@ class Hints(Settings):
     """Extra losses of training: which finding is meant, read from inner layers by a linear map.
 
     At the end of an example's boxes (`example_layer`), and where the question ends
-    (`question_layer`); the maps are thrown away afterwards.
+    (`question_layer`); `maps` weighs the tower's maps of findings. All of these are thrown away
+    afterwards.
     """
 
     weight: float = Field(0.3, ge=0)
+    maps: float = Field(5.0, ge=0)
     example_layer: int = Field(4, ge=1)
     question_layer: int = Field(6, ge=1)
 
 
-class Imitation(Settings):
-    """How the tower is learned from a LoFi tower with convolutions: `layers` stand for its stem."""
+class Tower(Settings):
+    """The image tower's sizes, and how it is first taught maps of findings of `cells` x `cells`."""
 
-    layers: int = Field(3, ge=1)
-    steps: int = Field(1200, gt=0)
-    batch_size: int = Field(48, gt=1)
-    learning_rate: float = Field(1.5e-3, gt=0)
+    side: int = Field(128, gt=0)  # pixels; a token is 32 x 32 of them
+    widths: tuple[int, int] = (128, 256)
+    layers: tuple[int, int] = (2, 2)
+    heads: tuple[int, int] = (4, 8)
+    cells: int = Field(16, gt=0)
+    steps: int = Field(2000, ge=0)
+    batch_size: int = Field(64, gt=1)
+    learning_rate: float = Field(2e-3, gt=0)
     seed: int = 0
 
 
+class Changes(Settings):
+    """What is changed of a training picture, each at most so much; geometry is only moved."""
+
+    shift: float = Field(0.06, ge=0, lt=0.5)  # share of the side
+    gain: float = Field(0.15, ge=0, lt=1)
+    tone: float = Field(0.25, ge=0)  # of the exponent's logarithm
+    noise: float = Field(0.04, ge=0)
+
+
 class VlmConfig(Settings):
-    """All of one model and its training. `init`: a LoFi folder; without one it starts fresh."""
+    """All of one model and its training.
+
+    `init`: a LoFi folder, whose decoder and words are taken; without one they start fresh.
+    """
 
     name: str = "vlm-tiny"
     init: str = ""
     fresh: str = "lofi-tiny"  # the LoFi preset whose sizes a fresh start has
     kind: Literal["vlm"] = "vlm"
     extra_layers: int = Field(4, ge=0)
-    imitation: Imitation = Imitation()
+    tower: Tower = Tower()
+    changes: Changes = Changes()
     episodes: Episodes = Episodes()
     hints: Hints = Hints()
     data: Data = Data()

@@ -1,6 +1,7 @@
 """From a preset to a trained small multi-image model in the hub's format."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +9,15 @@ import torch
 
 from harness.datasets.training import TrainingSet
 from lofi.fit import Fit, account_of
-from lofi.model import LofiModel
-from lofi.picture import to_input
-from lofi.stem import stem_of
 from lofi.train import Progress, forget
 from lofi.vlm.build import build, fit_projector, starting_point
 from lofi.vlm.config import VlmConfig, read_vlm_preset
 from lofi.vlm.read import Pool, read_pool
-from lofi.vlm.tower import explained, imitating_tower
+from lofi.vlm.tower import MapHead, map_quality, teach_tower
 from lofi.vlm.train import VlmRun
 
 Say = Callable[[str], None]
+TOWER = "tower.safetensors"
 _PROJECTED = 256  # images the projector's start is fitted on
 
 
@@ -27,23 +26,17 @@ def fit_vlm(wanted: Fit, say: Say = print) -> Progress:
     config = read_vlm_preset(wanted.preset, wanted.overrides)
     if wanted.restart:
         forget(wanted.folder)
-    size = _size(config)
-    pool, source = read_pool(
-        config.data, "train", wanted.roots, size=size, limit=wanted.limit, say=say
-    )
-    held_out, _ = read_pool(
-        config.data,
-        "validation",
-        wanted.roots,
-        size=size,
-        limit=config.training.validation_studies,
-        say=say,
-    )
+        (wanted.folder / TOWER).unlink(missing_ok=True)
+    read = partial(read_pool, config.data, roots=wanted.roots, size=config.tower.side, say=say)
+    pool, source = read("train", limit=wanted.limit)
+    held_out, _ = read("validation", limit=config.training.validation_studies)
+    parts, maps = _start(config, (pool, held_out), wanted.folder, say)
     run = VlmRun(
-        _start(config, pool, wanted.folder, say),
+        parts,
         config,
         (pool, held_out),
         folder=wanted.folder,
+        maps=maps,
         say=say,
         device=_device(wanted.device),
     )
@@ -51,33 +44,33 @@ def fit_vlm(wanted: Fit, say: Say = print) -> Progress:
     return run.to_the_end()
 
 
-def _size(config: VlmConfig) -> int:
-    if config.init:
-        return starting_point(config, []).towers.config.vision_config.image_size
-    from lofi.config import read_preset
-
-    return read_preset(config.fresh).towers.image_size
-
-
-def _start(config: VlmConfig, pool: Pool, folder: Path, say: Say) -> tuple[Any, Any]:
+def _start(
+    config: VlmConfig, pools: tuple[Pool, Pool], folder: Path, say: Say
+) -> tuple[tuple[Any, Any], MapHead]:
+    """The model and its processor, its tower already taught, and what reads maps from it."""
+    pool, held_out = pools
     lofi = starting_point(config, [p.text for phrases in pool.phrases for p in phrases])
-    tower = None
-    if stem_of(lofi.towers) == "convolutions":
-        file = folder / "tower.safetensors"
-        tower = imitating_tower(lofi, pool.squares, settings=config.imitation, file=file, say=say)
-        share = explained(tower, lofi, pool.squares[:_PROJECTED])
-        say(f"tower: {share:.2f} of the teacher explained")
-    parts = build(lofi, extra_layers=config.extra_layers, seed=config.training.seed, tower=tower)
-    share = fit_projector(parts[0], lofi, _pixels(pool, lofi)) if config.init else 0.0
+    seed, findings = config.training.seed, list(pool.by_finding)
+    parts = build(lofi, config.tower, extra_layers=config.extra_layers, seed=seed)
+    tower = parts[0].model.vision_tower
+    tokens = parts[1].image_seq_length
+    maps = MapHead(config.tower.widths[-1], len(findings), tokens, config.tower.cells)
+    teach_tower(
+        tower,
+        maps,
+        pool,
+        settings=config.tower,
+        changes=config.changes,
+        file=folder / TOWER,
+        say=say,
+    )
+    areas = map_quality(tower, maps, pool, held_out)
+    say("tower, area under the curve: " + "  ".join(f"{k} {v:.3f}" for k, v in areas.items()))
+    share = fit_projector(parts[0], lofi, pool.squares[pool.rows[:_PROJECTED]])
+    share = share if config.init else 0.0
     count = sum(value.numel() for value in parts[0].parameters())
     say(f"{config.name}: {count / 1e6:.2f} M parameters, projector fitted to {share:.2f}")
-    return parts
-
-
-def _pixels(pool: Pool, lofi: LofiModel) -> torch.Tensor:
-    squares = to_input(pool.squares[pool.rows[:_PROJECTED]])
-    channels = lofi.towers.config.vision_config.num_channels
-    return torch.from_numpy(squares)[:, None].expand(-1, channels, -1, -1)
+    return parts, maps
 
 
 def _device(asked: str) -> str:

@@ -48,13 +48,18 @@ def write_vlm(
     model.generation_config.eos_token_id = processor.tokenizer.convert_tokens_to_ids(END)
     model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
     state = {
-        name: value.detach().cpu().to(dtype or value.dtype).contiguous()
+        name: _cast(value.detach().cpu(), dtype).contiguous()
         for name, value in model.state_dict().items()
     }
     model.save_pretrained(folder, state_dict=state)
     processor.save_pretrained(folder)
     (folder / "training.json").write_text(json.dumps(record, indent=1, default=str) + "\n")
     (folder / "card.yaml").write_text(yaml.safe_dump(_card(record), sort_keys=False))
+
+
+def _cast(value: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
+    """Counts stay whole numbers."""
+    return value.to(dtype) if dtype and value.is_floating_point() else value
 
 
 def _card(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,20 +13,23 @@ from torch.nn import functional as F
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from lofi.losses import IGNORED
-from lofi.picture import shift, shift_boxes, to_input
+from lofi.picture import shift_boxes
 from lofi.vlm.config import Hints, VlmConfig
 from lofi.vlm.episodes import Turn, draw_episodes, shares_at
+from lofi.vlm.pictures import changed_pixels, draw_moves, finding_maps
 from lofi.vlm.read import Pool
 from lofi.vlm.sequences import Conversations, Writer
+from lofi.vlm.tower import MapHead
 
 Autocast = Callable[[], AbstractContextManager[None]]
 
 
 class HintHeads(nn.Module):
-    """Two linear maps from inner states to findings, used in training only."""
+    """Linear maps from inner states and from the tower's tokens to findings, for training only."""
 
-    def __init__(self, width: int, findings: Sequence[str]):
+    def __init__(self, width: int, findings: Sequence[str], maps: MapHead):
         super().__init__()
+        self.maps = maps
         self.numbers = {name: number for number, name in enumerate(findings)}
         self.example = nn.Linear(width, len(findings))
         self.question = nn.Linear(width, len(findings))
@@ -45,16 +48,18 @@ class HintHeads(nn.Module):
 
 @dataclass(frozen=True)
 class Step:
-    """All a step needs: distinct images, conversations, and which image stands where."""
+    """All a step needs: distinct images, what lies where, conversations, which image is where."""
 
     pixels: Float[Tensor, "d 3 s s"]
+    maps: Float[Tensor, "d findings cells cells"]
     conversations: Conversations
     order: Tensor
 
     def to(self, device: Any) -> "Step":
         """The same on a device."""
         written = self.conversations.to(device)
-        return Step(self.pixels.to(device), written, self.order.to(device))
+        tensors = (self.pixels.to(device), self.maps.to(device))
+        return Step(*tensors, written, self.order.to(device))
 
 
 class Steps:
@@ -62,6 +67,7 @@ class Steps:
 
     def __init__(self, pool: Pool, config: VlmConfig, writer: Writer):
         self.pool, self.config, self.writer = pool, config, writer
+        self.numbers = {name: number for number, name in enumerate(pool.by_finding)}
 
     def __call__(self, step: int) -> Step:
         """Conversations and images of a step."""
@@ -72,8 +78,8 @@ class Steps:
             self.pool, self.config.episodes, shares, count=training.batch_size, draw=draw
         )
         distinct = sorted({turn.image for turns in episodes for turn in turns})
-        moves = {image: self._move(draw) for image in distinct}
         size = self.pool.squares.shape[-1]
+        moves = draw_moves(distinct, self.config.changes, size, draw)
         moved = [
             [turn for turn in (_moved(one, moves[one.image], size) for one in turns) if turn]
             for turns in episodes
@@ -81,26 +87,9 @@ class Steps:
         written = self.writer.training([turns for turns in moved if turns])
         places = {image: place for place, image in enumerate(distinct)}
         order = torch.tensor([places[image] for image in written.images])
-        return Step(self._pixels(distinct, moves, draw), written, order)
-
-    def _move(self, draw: np.random.Generator) -> tuple[int, int]:
-        most = int(self.config.data.shift * self.pool.squares.shape[-1])
-        right, down = draw.integers(-most, most + 1, size=2)
-        return int(right), int(down)
-
-    def _pixels(
-        self,
-        images: Sequence[int],
-        moves: dict[int, tuple[int, int]],
-        draw: np.random.Generator,
-    ) -> Tensor:
-        squares = [shift(self.pool.squares[self.pool.rows[one]], *moves[one]) for one in images]
-        values = to_input(np.stack(squares))
-        jitter = self.config.data.brightness
-        gain = draw.uniform(1 - jitter, 1 + jitter, len(images))
-        offset = draw.uniform(-jitter, jitter, len(images))
-        values = values * gain[:, None, None] + offset[:, None, None]
-        return rgb(values)
+        pixels = changed_pixels(self.pool, moves, self.config.changes, draw)
+        maps = finding_maps(self.pool, moves, self.numbers, self.config.tower.cells)
+        return Step(pixels, maps, written, order)
 
 
 def _moved(turn: Turn, move: tuple[int, int], size: int) -> Turn | None:
@@ -111,17 +100,12 @@ def _moved(turn: Turn, move: tuple[int, int], size: int) -> Turn | None:
     return Turn(turn.image, turn.phrase, boxes, turn.finding, turn.learned)
 
 
-def rgb(values: np.ndarray) -> Float[Tensor, "n 3 s s"]:
-    """Grey values in [-1, 1] as three equal channels."""
-    whole = torch.from_numpy(np.asarray(values, np.float32))[:, None]
-    return whole.expand(-1, 3, -1, -1).contiguous()
-
-
 def losses(
     model: Any, heads: HintHeads, step: Step, *, hints: Hints, soft: int
 ) -> dict[str, Tensor]:
-    """The answers' loss and the two hints; each image is encoded once for all conversations."""
-    features = model.model.get_image_features(step.pixels).pooler_output[step.order]
+    """The answers' loss and the hints; each image is encoded once for all conversations."""
+    seen = model.model.get_image_features(step.pixels)
+    features = seen.pooler_output[step.order]
     written = step.conversations
     out = model.model(
         input_ids=written.ids,
@@ -135,6 +119,7 @@ def losses(
     found = {"answers": F.cross_entropy(logits.float(), written.labels[kept])}
     if hints.weight:
         inner = out.hidden_states
+        found["maps"] = heads.maps.loss(seen.last_hidden_state, step.maps)
         found["examples"] = heads.loss(heads.example, inner[hints.example_layer], written.examples)
         found["questions"] = heads.loss(
             heads.question, inner[hints.question_layer], written.questions
@@ -144,5 +129,5 @@ def losses(
 
 def total(found: dict[str, Tensor], hints: Hints) -> Tensor:
     """The answers' loss plus the weighted hints."""
-    extra = [value for name, value in found.items() if name != "answers"]
-    return found["answers"] + hints.weight * sum(extra)
+    weights = {"answers": 1.0, "maps": hints.maps}
+    return sum(weights.get(name, hints.weight) * value for name, value in found.items())

@@ -1,11 +1,12 @@
-"""A tower of SigLIP's own class that sees what a LoFi tower with convolutions sees.
+"""The image tower: convolutions with attention, first taught which finding lies where.
 
-The hub's format has no convolutional stem, and a linear patch embedding learns little from ten
-thousand pictures and a language loss. Its patch tokens can be learned, though, from a tower that
-already sees: every patch of every picture then says what it should be.
+A language loss alone teaches a small tower little from ten thousand pictures; maps of findings,
+drawn from the same boxes, say for each place what is there. The tower is LeViT, whose stem has
+convolutions and which the hub's format knows (transformers wraps timm); its tokens go into Gemma's
+own projector.
 
-Source: Hinton et al. 2015 (arXiv 1503.02531), distillation; here of features, as in Romero et al.
-2015 (arXiv 1412.6550).
+Source: Graham et al. 2021 (arXiv 2104.01136), LeViT; Xiao et al. 2021 (arXiv 2106.14881), early
+convolutions.
 """
 
 import math
@@ -14,126 +15,136 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from safetensors.torch import load_file, save
-from torch import Tensor
-from transformers import SiglipVisionConfig, SiglipVisionModel
+from scipy.stats import rankdata
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import TimmWrapperConfig
 
 from harness.atomic import write_bytes
-from lofi.model import LofiModel
-from lofi.picture import shift, to_input
-from lofi.vlm.config import Imitation
+from lofi.picture import to_input
+from lofi.vlm.config import Changes, Tower
+from lofi.vlm.pictures import changed_pixels, draw_moves, finding_maps, rgb
+from lofi.vlm.read import Pool
 
 Say = Callable[[str], None]
-_SHIFT, _GAIN = 0.06, 0.1  # the changes of a training picture
+STRIDE = 32  # pixels along each side that become one token
+_RARE = -4.0  # the log odds that a map starts with: most places show nothing
 
 
-def imitating_tower(
-    lofi: LofiModel,
-    squares: UInt8[np.ndarray, "n s s"],
+def tower_config(tower: Tower) -> TimmWrapperConfig:
+    """The tower as the hub's format describes it, with what Gemma's projector asks of any tower."""
+    return TimmWrapperConfig(
+        architecture="levit_128s",
+        model_args={
+            "img_size": tower.side,
+            "embed_dim": list(tower.widths),
+            "num_heads": list(tower.heads),
+            "depth": list(tower.layers),
+            "key_dim": 16,
+            "attn_ratio": 2,
+            "mlp_ratio": 2,
+        },
+        do_pooling=False,
+        num_labels=0,
+        hidden_size=tower.widths[-1],
+        image_size=tower.side,
+        patch_size=STRIDE,
+        layer_norm_eps=1e-6,
+    )
+
+
+class MapHead(nn.Module):
+    """Which finding lies in each cell of a grid, read from the tokens by a linear map."""
+
+    def __init__(self, width: int, findings: int, tokens: int, cells: int):
+        super().__init__()
+        self.side = math.isqrt(tokens)
+        self.findings, self.inner = findings, cells // self.side
+        self.linear = nn.Linear(width, findings * self.inner**2)
+        nn.init.constant_(self.linear.bias, _RARE)
+
+    def forward(self, tokens: Float[Tensor, "n t d"]) -> Float[Tensor, "n findings cells cells"]:
+        """Log odds."""
+        split = (self.side, self.side, self.findings, self.inner, self.inner)
+        grid = self.linear(tokens.float()).unflatten(2, split[2:]).unflatten(1, split[:2])
+        return grid.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+
+    def loss(self, tokens: Tensor, maps: Tensor) -> Tensor:
+        """Cross-entropy of every cell."""
+        return F.binary_cross_entropy_with_logits(self(tokens), maps)
+
+
+def teach_tower(
+    tower: nn.Module,
+    head: MapHead,
+    pool: Pool,
     *,
-    settings: Imitation,
+    settings: Tower,
+    changes: Changes,
     file: Path,
     say: Say = print,
-) -> SiglipVisionModel:
-    """The tower, from `file` if it was learned before, else learned from `squares` and kept there.
-
-    Fresh layers stand where the stem was; the blocks above are the teacher's own to begin with. The
-    result depends on the teacher, the squares and the settings alone.
-    """
-    tower = _fresh(lofi, settings)
-    if file.is_file():
-        tower.load_state_dict(load_file(str(file)))
-        return tower.eval()
-    _learn(tower, lofi, squares, settings, say)
-    write_bytes(file, save(tower.state_dict()))
-    return tower.eval()
-
-
-def patch_tokens(tower: SiglipVisionModel, pixels: Tensor) -> Float[Tensor, "n p d"]:
-    """What the language model is given: the patches after the last norm."""
-    return tower(pixel_values=pixels).last_hidden_state
-
-
-def explained(
-    tower: SiglipVisionModel, lofi: LofiModel, squares: UInt8[np.ndarray, "n s s"]
-) -> float:
-    """The share of what differs between pictures that the tower gives as the teacher does."""
-    with torch.no_grad():
-        pixels = torch.from_numpy(to_input(np.asarray(squares)))[:, None]
-        wanted = lofi.patches(_channels(pixels, lofi))
-        rest = (patch_tokens(tower, pixels) - wanted).pow(2).sum()
-        return float(1 - rest / (wanted - wanted.mean(0)).pow(2).sum())
-
-
-def _channels(pixels: Tensor, lofi: LofiModel) -> Tensor:
-    return pixels.expand(-1, lofi.towers.config.vision_config.num_channels, -1, -1)
-
-
-def _fresh(lofi: LofiModel, settings: Imitation) -> SiglipVisionModel:
-    teacher = lofi.towers.vision_model
-    sizes = teacher.config.to_dict() | {
-        "num_channels": 1,
-        "num_hidden_layers": settings.layers + len(teacher.encoder.layers),
-        "vision_use_head": False,
-    }
-    torch.manual_seed(settings.seed)
-    tower = SiglipVisionModel(SiglipVisionConfig(**sizes))
-    inner = getattr(tower, "vision_model", tower)
-    inner.embeddings.position_embedding.load_state_dict(
-        teacher.embeddings.position_embedding.state_dict()
-    )
-    inner.post_layernorm.load_state_dict(teacher.post_layernorm.state_dict())
-    for own, taken in zip(
-        inner.encoder.layers[settings.layers :], teacher.encoder.layers, strict=True
-    ):
-        own.load_state_dict(taken.state_dict())
-    return tower
-
-
-def _learn(
-    tower: SiglipVisionModel,
-    lofi: LofiModel,
-    squares: UInt8[np.ndarray, "n s s"],
-    settings: Imitation,
-    say: Say,
 ) -> None:
-    tower.train()
-    tower.set_attn_implementation("eager")
-    optimizer = torch.optim.AdamW(tower.parameters(), lr=settings.learning_rate, weight_decay=0.01)
+    """Teach it in place, or take what `file` kept of an earlier lesson.
+
+    The result depends on the pool and the settings alone.
+    """
+    both = nn.ModuleDict({"tower": tower, "head": head})
+    if file.is_file():
+        both.load_state_dict(load_file(str(file)))
+        return
+    numbers = {name: number for number, name in enumerate(pool.by_finding)}
+    optimizer = torch.optim.AdamW(both.parameters(), lr=settings.learning_rate, weight_decay=0.05)
+    both.train()
     for step in range(settings.steps):
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * _factor(step, settings.steps)
-        pixels = _pictures(squares, settings, step)
-        with torch.no_grad():
-            wanted = lofi.patches(_channels(pixels, lofi))
-        with torch.autocast("cpu", torch.bfloat16):
-            found = patch_tokens(tower, pixels).float()
-        # Relative to the spread of each channel: small ones carry findings too.
-        loss = ((found - wanted) / (wanted.std((0, 1)) + 1e-3)).pow(2).mean()
+        draw = np.random.default_rng([settings.seed, 9, step])
+        size = min(settings.batch_size, len(pool))
+        images = np.sort(draw.choice(len(pool), size, replace=False)).tolist()
+        moves = draw_moves(images, changes, settings.side, draw)
+        pixels = changed_pixels(pool, moves, changes, draw)
+        device = next(tower.parameters()).device
+        with torch.autocast(device.type, torch.bfloat16):
+            tokens = tower(pixel_values=pixels.to(device)).last_hidden_state
+        loss = head.loss(tokens, finding_maps(pool, moves, numbers, settings.cells).to(device))
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(both.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        if step % 100 == 99:
-            say(f"tower: step {step + 1}/{settings.steps}  distance {float(loss.detach()):.3f}")
-    tower.set_attn_implementation("sdpa")
+        if (step + 1) % 100 == 0:
+            say(f"tower {step + 1}/{settings.steps}  maps {float(loss.detach()):.4f}")
+    both.eval()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(file, save(both.state_dict()))
 
 
 def _factor(step: int, steps: int) -> float:
-    """Ten steps of warm-up, then a cosine to a hundredth."""
-    return min((step + 1) / 10, 0.505 + 0.495 * math.cos(math.pi * step / steps))
+    """Linear warm-up over a twentieth, then a cosine to a fiftieth."""
+    warm = max(steps // 20, 1)
+    cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
+    return min((step + 1) / warm, 1.0) * (0.02 + 0.98 * cosine)
 
 
-def _pictures(
-    squares: UInt8[np.ndarray, "n s s"], settings: Imitation, step: int
-) -> Float[Tensor, "b 1 s s"]:
-    """Pictures of a step, moved and brightened; a function of (seed, step) alone."""
-    draw = np.random.default_rng([settings.seed, 3, step])
-    most = int(_SHIFT * squares.shape[-1])
-    rows = draw.choice(len(squares), min(settings.batch_size, len(squares)), replace=False)
-    moved = [shift(squares[row], *draw.integers(-most, most + 1, 2)) for row in np.sort(rows)]
-    gain = draw.uniform(1 - _GAIN, 1 + _GAIN, len(rows))
-    offset = draw.uniform(-_GAIN, _GAIN, len(rows))
-    pixels = to_input(np.stack(moved)) * gain[:, None, None] + offset[:, None, None]
-    return torch.from_numpy(pixels.astype(np.float32))[:, None]
+@torch.no_grad()
+def map_quality(tower: nn.Module, head: MapHead, taught: Pool, pool: Pool) -> dict[str, float]:
+    """Area under the ROC curve of the cells of each finding, over a pool's untouched pictures."""
+    numbers = {name: number for number, name in enumerate(taught.by_finding)}
+    cells = head.side * head.inner
+    still = dict.fromkeys(range(len(pool)), (0, 0))
+    truth = finding_maps(pool, still, numbers, cells).numpy()
+    scores = []
+    for start in range(0, len(pool), 64):
+        squares = pool.squares[pool.rows[start : start + 64]]
+        scores.append(head(tower(pixel_values=rgb(to_input(squares))).last_hidden_state))
+    found = torch.cat(scores).numpy()
+    shown = [name for name in numbers if name in pool.by_finding]
+    return {name: _area(found[:, numbers[name]], truth[:, numbers[name]]) for name in shown}
+
+
+def _area(scores: np.ndarray, truth: np.ndarray) -> float:
+    ranks, true = rankdata(scores.ravel()), truth.ravel() > 0
+    count = int(true.sum())
+    rest = true.size - count
+    return float((ranks[true].sum() - count * (count + 1) / 2) / (count * rest))

@@ -21,6 +21,7 @@ from lofi.vlm.read import Pool
 from lofi.vlm.save import load_state, save_vlm, write_vlm
 from lofi.vlm.sequences import Writer
 from lofi.vlm.step import HintHeads, Steps, losses, total
+from lofi.vlm.tower import MapHead
 from lofi.vlm.validate import validate
 
 Say = Callable[[str], None]
@@ -37,6 +38,7 @@ class VlmRun:
         pools: tuple[Pool, Pool],
         *,
         folder: Path,
+        maps: MapHead,
         say: Say = print,
         device: str = "cpu",
     ):
@@ -47,7 +49,7 @@ class VlmRun:
         self.steps = Steps(self.pool, config, self.writer)
         torch.manual_seed(config.training.seed)
         width = self.model.config.get_text_config().hidden_size
-        self.heads = HintHeads(width, list(self.pool.by_finding))
+        self.heads = HintHeads(width, list(self.pool.by_finding), maps)
         self.trained = nn.ModuleList([self.model, self.heads]).to(device).train()
         use_float32_attention(self.model)
         self.optimizer = optimizer_of(self.trained, config.training)

@@ -13,9 +13,9 @@ from harness.metrics.overlap import union_iou
 from lofi.location import parse_boxes
 from lofi.picture import to_input
 from lofi.vlm.episodes import Turn
+from lofi.vlm.pictures import rgb
 from lofi.vlm.read import Pool
 from lofi.vlm.sequences import Writer
-from lofi.vlm.step import rgb
 
 BATCH = 48
 BOX_TOKENS = 64

@@ -23,17 +23,21 @@ from lofi.location import boxes_answer
 from lofi.losses import IGNORED
 from lofi.picture import to_input
 from lofi.vlm.build import build, fit_projector
-from lofi.vlm.config import VlmConfig, read_vlm_preset
+from lofi.vlm.config import Tower, VlmConfig, read_vlm_preset
 from lofi.vlm.episodes import Shares, Turn, draw_episodes, shares_at
+from lofi.vlm.pictures import rgb
 from lofi.vlm.read import Phrase, Pool
 from lofi.vlm.save import export_vlm, load_vlm
 from lofi.vlm.sequences import Writer
-from lofi.vlm.step import HintHeads, Steps, losses, rgb
+from lofi.vlm.step import HintHeads, Steps, losses
+from lofi.vlm.tower import MapHead
 from lofi.vlm.train import VlmRun
 from lofi.vlm.validate import validate
-from tests.lofi.conftest import SIZE, settings
+from tests.lofi.conftest import settings
 
 FINDINGS = ("block", "bars")
+SIZE = 64
+TOWER = Tower(side=SIZE, widths=(32, 32), layers=(1, 1), heads=(2, 2), cells=4, steps=3)
 
 
 def pool_of(count: int = 24, seed: int = 0) -> Pool:
@@ -45,11 +49,11 @@ def pool_of(count: int = 24, seed: int = 0) -> Pool:
         said = []
         for which, finding in enumerate(FINDINGS):
             if number % 3 in (which, 2):
-                x, y = which * 16 + int(draw.integers(0, 8)), int(draw.integers(0, 24))
-                square[y : y + 8, x : x + 8] = 255
+                x, y = which * 32 + int(draw.integers(0, 16)), int(draw.integers(0, 48))
+                square[y : y + 16, x : x + 16] = 255
                 if which:
-                    square[y : y + 8 : 2, x : x + 8] = 0
-                box = np.float32([[x, y, x + 8, y + 8]]) / SIZE
+                    square[y : y + 16 : 4, x : x + 16] = 0
+                box = np.float32([[x, y, x + 16, y + 16]]) / SIZE
                 said.append(Phrase(f"There are {finding}.", finding, box))
         squares.append(square)
         phrases.append(tuple(said))
@@ -63,7 +67,7 @@ def config_of(**changes) -> VlmConfig:
         "extra_layers": 1,
         "episodes": {"turns": 3, "images": 12, "groups": 2},
         "hints": {"example_layer": 1, "question_layer": 2},
-        "data": {"shift": 0.1, "brightness": 0.1},
+        "tower": TOWER.model_dump(),
         "training": {
             "steps": 4,
             "batch_size": 4,
@@ -85,7 +89,12 @@ def lofi():
 @pytest.fixture
 def parts(lofi):
     """A random model of MedGemma's class and its processor."""
-    return build(lofi, extra_layers=1, seed=0)
+    return build(lofi, TOWER, extra_layers=1, seed=0)
+
+
+def maps_of() -> MapHead:
+    torch.manual_seed(0)
+    return MapHead(32, len(FINDINGS), tokens=4, cells=4)
 
 
 def answers(parts, ids: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
@@ -192,39 +201,45 @@ def test_names_for_evaluation_are_held_out_and_one_per_finding() -> None:
 
 
 def test_without_extra_layers_it_reads_text_as_lofi_does(lofi) -> None:
-    model, processor = build(lofi, extra_layers=0)
+    model, processor = build(lofi, TOWER, extra_layers=0)
     ids = torch.tensor([[1, *processor.tokenizer("there are bars.")["input_ids"]]])
     hidden = lofi.decoder.model(input_ids=ids, use_cache=False).last_hidden_state
     ours = model.model.language_model(input_ids=ids, use_cache=False).last_hidden_state
     assert torch.allclose(hidden, ours, atol=1e-5)
 
 
-def test_its_tower_sees_three_equal_channels_as_lofi_sees_one(lofi, parts) -> None:
-    squares = to_input(pool_of().squares[:3])
-    ours = parts[0].model.vision_tower(pixel_values=rgb(squares)).last_hidden_state
-    assert torch.allclose(ours, lofi.patches(torch.from_numpy(squares)[:, None]), atol=1e-4)
+def test_its_projector_starts_near_lofis_tokens(parts) -> None:
+    squares = pool_of().squares
+    towers = {"image_size": SIZE, "patch_size": 8}
+    other = build_lofi(settings(towers=towers, tokens={"count": 3}), ["bars."]).eval()
+    assert fit_projector(parts[0], other, squares) == 0.0  # other counts: nothing to fit
+    wide = build_lofi(settings(towers=towers, tokens={"count": 4}), ["bars."]).eval()
+    model, _ = build(wide, TOWER, extra_layers=0)
+    tower = model.model.vision_tower.train()
+    with torch.no_grad():
+        for _ in range(40):  # its normalization learns the scale of pictures
+            tower(rgb(to_input(squares)))
+    tower.eval()
+    assert fit_projector(model, wide, squares) > 0.1
 
 
-def test_its_projector_starts_near_lofis_tokens(lofi, parts) -> None:
-    tokens = (SIZE // 4 // 2) ** 2
-    assert parts[1].image_seq_length == tokens != lofi.config.tokens.count
-    pixels = torch.from_numpy(to_input(pool_of().squares))[:, None]
-    assert fit_projector(parts[0], lofi, pixels) == 0.0  # other counts: nothing to fit
-    wide = build_lofi(settings(tokens={"count": tokens}), ["there are bars."]).eval()
-    model, _ = build(wide, extra_layers=0)
-    assert fit_projector(model, wide, pixels) > 0.1
+def test_without_the_same_pictures_the_projector_is_left_alone(lofi, parts) -> None:
+    before = parts[0].model.multi_modal_projector.mm_input_projection_weight.clone()
+    assert fit_projector(parts[0], lofi, pool_of().squares) == 0.0
+    assert torch.equal(before, parts[0].model.multi_modal_projector.mm_input_projection_weight)
 
 
 def test_shared_images_give_what_each_conversation_alone_gives(parts) -> None:
     model, processor = parts
     pool, config, writer = pool_of(), config_of(), Writer(processor)
     step = Steps(pool, config, writer)(0)
-    heads = HintHeads(32, list(pool.by_finding))
+    heads = HintHeads(32, list(pool.by_finding), maps_of())
+    model.train()
     found = losses(model, heads, step, hints=config.hints, soft=writer.soft)
     logits = answers(parts, step.conversations.ids, step.pixels[step.order])
     kept = step.conversations.labels != IGNORED
     alone = torch.nn.functional.cross_entropy(logits[kept], step.conversations.labels[kept])
-    assert set(found) == {"answers", "examples", "questions"}
+    assert set(found) == {"answers", "maps", "examples", "questions"}
     assert found["answers"].item() == pytest.approx(alone.item(), rel=1e-4)
 
 
@@ -233,10 +248,11 @@ def run_in(folder: Path, lofi, *, steps: int) -> VlmRun:
     training = config.training.model_copy(update={"steps": 4})
     config = config.model_copy(update={"training": training})
     run = VlmRun(
-        build(lofi, extra_layers=1),
+        build(lofi, TOWER, extra_layers=1),
         config,
         (pool_of(), pool_of(15, 1)),
         folder=folder,
+        maps=maps_of(),
         say=lambda _: None,
     )
     run._resume()
@@ -261,10 +277,11 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(tmp_path, lofi) -> 
 def test_other_settings_do_not_take_up_a_training(tmp_path, lofi) -> None:
     run_in(tmp_path, lofi, steps=1)
     run = VlmRun(
-        build(lofi, extra_layers=1),
+        build(lofi, TOWER, extra_layers=1),
         config_of(hints={"weight": 0.0}),
         (pool_of(), pool_of()),
         folder=tmp_path,
+        maps=maps_of(),
     )
     with pytest.raises(BenchError, match="other settings: hints"):
         run._resume()
@@ -272,10 +289,11 @@ def test_other_settings_do_not_take_up_a_training(tmp_path, lofi) -> None:
 
 def test_training_writes_best_model_and_log(tmp_path, lofi) -> None:
     run = VlmRun(
-        build(lofi, extra_layers=1),
+        build(lofi, TOWER, extra_layers=1),
         config_of(training={**config_of().training.model_dump(), "steps": 2}),
         (pool_of(), pool_of(15, 1)),
         folder=tmp_path,
+        maps=maps_of(),
         say=lambda _: None,
     )
     progress = run.to_the_end()
