@@ -100,6 +100,7 @@ def macro(metric: Metric) -> Metric:
         definition=f"Mean over findings of: {metric.definition}",
         higher_is_better=metric.higher_is_better,
         needs=metric.needs,
+        bounded=metric.bounded,
     )
 
 
