@@ -5,8 +5,8 @@ The library's own processor makes pixels and tokens; the card says what is done 
 it, how the model is asked, and in which frame its numbers are meant.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import PIL.Image
@@ -17,7 +17,8 @@ from baselines.card_schema import Card, VlmRules
 from baselines.cards import model_card
 from baselines.codecs import encode, parse
 from baselines.offline import go_offline
-from baselines.vlm_inputs import Turn, batch_inputs
+from baselines.vlm_context import Reader, fitting, room_of
+from baselines.vlm_inputs import Turn
 from baselines.weights import Weights
 from harness.boxes import Boxes
 from harness.errors import BenchError
@@ -44,6 +45,7 @@ class Vlm:
     model: Any
     processor: Any
     device: str
+    reader: Reader
 
     def ground(self, queries: Sequence[Query]) -> list[Grounding]:
         """One answer per query, generated greedily in one batch."""
@@ -54,10 +56,16 @@ class Vlm:
     ) -> list[Grounding]:
         """As `ground`, each query after its demonstrations (see `InContextVlm`)."""
         turns = [self._turns(q, shown) for q, shown in zip(queries, demonstrations, strict=True)]
-        answers = self._generate(turns)
+        room = room_of(self.model, self.rules) if any(demonstrations) else None
+        kept, inputs = fitting(self.processor, self.rules, turns, room)
+        counts = [len(item) - 1 for item in kept]
+        shown = [d[len(d) - n :] for d, n in zip(demonstrations, counts, strict=True)]
+        answers = self._generate(inputs, shown)
         return [
-            self._read(query, answer, shown)
-            for query, answer, shown in zip(queries, answers, demonstrations, strict=True)
+            replace(self._read(query, answer, one), left_out=len(given) - len(one))
+            for query, answer, one, given in zip(
+                queries, answers, shown, demonstrations, strict=True
+            )
         ]
 
     def round_trip(self, image: Image, boxes: Boxes) -> Boxes:
@@ -90,28 +98,29 @@ class Vlm:
         return read_geometry(self.rules.coordinates).frame(*image.size())
 
     @torch.inference_mode()
-    def _generate(self, turns: Sequence[Sequence[Turn]]) -> list[_Written]:
+    def _generate(self, inputs: Any, shown: Sequence[Sequence[Demonstration]]) -> list[_Written]:
         """One answer per item, in one batch; each token is computed once, from kept states."""
-        inputs = batch_inputs(self.processor, self.rules, turns).to(self.device)
+        inputs = inputs.to(self.device)
         inputs = inputs.to(next(self.model.parameters()).dtype)  # pixels only; ids stay whole
-        limit = self.rules.max_new_tokens
         # Checkpoints from training may say `use_cache: false`, and would read all for each token.
-        ids = self.model.generate(**inputs, max_new_tokens=limit, do_sample=False, use_cache=True)
-        if not self.model.config.is_encoder_decoder:
-            ids = ids[:, inputs["input_ids"].shape[1] :]
-        return [self._decoded(row.tolist()) for row in ids]
+        how = {"max_new_tokens": self.rules.max_new_tokens, "do_sample": False, "use_cache": True}
+        shared = [_same(examples) for examples in shown]
+        if self.reader.keeps(shared):
+            rows = self.reader.after_examples(inputs, shared[0], **how)
+            return [self._decoded(row) for row in rows]
+        ids = self.model.generate(**inputs, **how)
+        # An encoder-decoder gives back its start mark, any other model the whole prompt.
+        told = 1 if self.model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
+        return [self._decoded(row.tolist()) for row in ids[:, told:]]
 
     def _decoded(self, ids: list[int]) -> _Written:
         config = self.model.generation_config
         ends = config.eos_token_id
         ends = set(ends) if isinstance(ends, list | tuple) else {ends}
-        tokenizer = self.processor.tokenizer
-        begins = {config.decoder_start_token_id, config.bos_token_id}
-        while ids and ids[0] in begins:
-            ids = ids[1:]
         stop = next((place for place, token in enumerate(ids) if token in ends), None)
         kept = ids if stop is None else ids[:stop]
-        text = tokenizer.decode(kept, skip_special_tokens=False)
+        words = kept[1:] if kept[:1] == [config.bos_token_id] else kept
+        text = self.processor.tokenizer.decode(words, skip_special_tokens=False)
         return _Written(text, stop is not None, len(kept) + (stop is not None))
 
     def _read(self, query: Query, answer: _Written, shown: Sequence[Demonstration]) -> Grounding:
@@ -129,6 +138,11 @@ class Vlm:
             demonstrations=tuple(d.image.image_id for d in shown),
             tokens=answer.tokens,
         )
+
+
+def _same(examples: Sequence[Demonstration]) -> Hashable:
+    """What is equal for two rows that are shown the same examples."""
+    return tuple((d.image.image_id, d.phrase, d.boxes.tobytes()) for d in examples)
 
 
 @dataclass(frozen=True)
@@ -168,7 +182,7 @@ def load(card: Card, weights: Weights, device: str = "cpu") -> Vlm | InContextVl
         weights.folder, local_files_only=True, trust_remote_code=card.runtime.remote_code
     )
     processor.tokenizer.padding_side = "left"  # generation goes on from the last position
-    vlm = Vlm(model_card(card, weights), rules, model, processor, device)
+    vlm = Vlm(model_card(card, weights), rules, model, processor, device, Reader(model))
     return InContextVlm(vlm.card, vlm) if rules.multi_image else vlm
 
 

@@ -100,6 +100,53 @@ def test_thinking_is_not_read_as_an_answer(tiny, films, monkeypatch):
     assert np.abs(model.ground([Query(films[0], "heart")])[0].boxes - BOX).max() < 0.01
 
 
+@pytest.mark.parametrize("name", VLMS)
+def test_a_batch_is_generated_at_once_and_each_token_is_computed_once(tiny, films, name):
+    """After the prompt the decoder is given one new token of each answer at a time."""
+    model = loaded(tiny, name)
+    vlm = vlm_of(model)
+    vlm.model.generation_config.use_cache = False  # as checkpoints from training may say
+    decoder = max(
+        (m for m in vlm.model.modules() if type(m).__name__.endswith(("TextModel", "Decoder"))),
+        key=lambda m: sum(p.numel() for p in m.parameters()),
+        default=vlm.model.get_decoder(),
+    )
+    lengths: list[tuple[int, int]] = []
+
+    def note(_, given, named):
+        ids = named.get("inputs_embeds")
+        ids = named.get("input_ids") if ids is None else ids
+        ids = given[0] if ids is None else ids
+        lengths.append(tuple(ids.shape[:2]))
+
+    decoder.register_forward_pre_hook(note, with_kwargs=True)
+    calls: list[int] = []
+    generate = vlm.model.generate
+    vlm.model.generate = lambda **inputs: (calls.append(1), generate(**inputs))[1]
+    queries = [Query(film, "left effusion") for film in films[:3]]
+    answers = model.ground(queries)
+    assert len(calls) == 1
+    assert {rows for rows, _ in lengths} == {3}
+    assert all(length == 1 for _, length in lengths[1:])
+    longest = max(answer.tokens for answer in answers)
+    assert len(lengths) == longest <= vlm.rules.max_new_tokens
+    for query, answer in zip(queries, answers, strict=True):
+        assert model.ground([query])[0].tokens == answer.tokens > 0
+
+
+@pytest.mark.parametrize("name", ["tiny-gemma", "tiny-florence"])
+def test_tokens_count_the_end_and_not_what_pads_it(tiny, films, name, monkeypatch):
+    model = loaded(tiny, name)
+    speaking(model, monkeypatch, "ab", "a much longer answer")
+    tokenizer = vlm_of(model).processor.tokenizer
+    lengths = [
+        len(tokenizer(text, add_special_tokens=False)["input_ids"]) + 1
+        for text in ("ab", "a much longer answer")
+    ]
+    answers = model.ground([Query(film, "heart") for film in films[:2]])
+    assert [answer.tokens for answer in answers] == lengths
+
+
 # --- what the model is shown
 
 
