@@ -3,7 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from transformers import (
     SiglipConfig,
     SiglipModel,
 )
+from transformers.utils import logging
 
 from harness.errors import BenchError
 from lofi.build import adapt
@@ -110,9 +112,21 @@ def from_pretrained(folder: Path, device: str = "cpu") -> LofiModel:
     stored = json.loads(file.read_text())
     if stored.get("model_type") != "lofi":
         raise BenchError(f"{file}: model_type is {stored.get('model_type')!r}. Expected 'lofi'.")
-    model = _empty(Path(folder), stored)
+    with _no_remarks():
+        model = _empty(Path(folder), stored)
     load_weights(model, load_file(str(Path(folder) / WEIGHTS)), where=str(folder))
     return model.to(device).eval()
+
+
+@contextmanager
+def _no_remarks() -> Iterator[None]:
+    """Silence transformers, which remarks on the numbers of SigLIP's own vocabulary."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _empty(folder: Path, stored: Mapping[str, Any]) -> LofiModel:
