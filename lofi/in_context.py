@@ -102,9 +102,8 @@ class InContext:
     def _told(self, answer: Grounding, chosen: Chosen) -> Grounding:
         """The answer with the ids of what was really shown: the context may have had less room."""
         assert self.bank is not None
-        kept = chosen[: len(answer.demonstrations)]
-        if self.parts.settings.order == "nearest last":
-            kept = kept[::-1]
+        given = chosen if self.parts.settings.order == "nearest first" else chosen[::-1]
+        kept = given[len(given) - len(answer.demonstrations) :]  # what stood first is left out
         return replace(
             answer,
             demonstrations=tuple(self.bank.samples[place].sample_id for place, _ in kept),
