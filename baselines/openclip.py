@@ -14,6 +14,7 @@ import open_clip
 import torch
 
 from baselines.card_schema import Card
+from baselines.checkpoint_files import load_strictly, read_tensors
 from baselines.dual import DualEncoder, TextTower, Towers, dual_encoder
 from baselines.offline import go_offline
 from baselines.pixels import PixelRules
@@ -65,10 +66,19 @@ def _from_folder(card: Card, weights: Weights) -> tuple[Any, Any]:
             "'architecture' and source.files on the card."
         )
     model = open_clip.create_model(card.architecture, pretrained=None)
-    state = open_clip.factory.load_state_dict(str(weights.file(card.source.files[0])))
-    state = {key: value for key, value in state.items() if key not in _NOT_WEIGHTS}
-    model.load_state_dict(open_clip.factory.convert_state_dict(model, state))
+    state = _released(weights.file(card.source.files[0]))
+    load_strictly(model, open_clip.factory.convert_state_dict(model, state), card.name)
     return model, open_clip.get_tokenizer(card.architecture)
+
+
+def _released(file: Path) -> dict[str, Tensor]:
+    """The weights in a checkpoint, as released (CheXzero) or as training keeps them (BMC-CLIP)."""
+    try:
+        state = read_tensors(file)
+    except BenchError:
+        state = read_tensors(file, inside="state_dict")
+    named = {key.removeprefix("module."): value for key, value in state.items()}
+    return {key: value for key, value in named.items() if key not in _NOT_WEIGHTS}
 
 
 def _from_config(card: Card, weights: Weights) -> tuple[Any, Any]:

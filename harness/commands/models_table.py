@@ -29,7 +29,12 @@ def _row(name: str) -> Row:
 
 
 def _present(name: str, kind: str, card: ModelCard) -> Row:
-    return (name, kind, card.family, card.licence, _seen(card), "", "present")
+    verified = ""
+    if kind == "card":
+        from baselines.cards import card_summary
+
+        verified = card_summary(name)[3]
+    return (name, kind, card.family, card.licence, _seen(card), verified, "present")
 
 
 def _seen(card: ModelCard) -> str:

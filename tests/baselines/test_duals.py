@@ -192,6 +192,69 @@ def test_a_vision_only_model_embeds_images_and_says_that_it_reads_no_text(tiny, 
         model.ground([Query(films[0], "a")])
 
 
+@pytest.fixture
+def small_architecture(tmp_path):
+    """A tiny CLIP under a name of open_clip's own, as `architecture` on a card."""
+    towers = {
+        "embed_dim": 24,
+        "quick_gelu": True,
+        "vision_cfg": {"image_size": 64, "layers": 2, "width": 64, "patch_size": 16},
+        "text_cfg": {
+            "context_length": 77,
+            "vocab_size": 49408,
+            "width": 32,
+            "heads": 2,
+            "layers": 1,
+        },
+    }
+    (tmp_path / "Tiny-B-16.json").write_text(json.dumps(towers))
+    open_clip.add_model_config(tmp_path / "Tiny-B-16.json")
+    yield "Tiny-B-16"
+    del open_clip.factory._MODEL_CONFIGS["Tiny-B-16"]
+
+
+@pytest.mark.parametrize("layout", ["released", "training"])
+def test_a_checkpoint_file_is_read_into_its_architecture(
+    tmp_path, films, small_architecture, layout
+):
+    """CheXzero: OpenAI's layout with its three buffers; BMC-CLIP: what training stores."""
+    torch.manual_seed(1)
+    theirs = open_clip.create_model(small_architecture).eval()
+    state = dict(theirs.state_dict())
+    if layout == "released":
+        numbers = {"input_resolution": 64, "context_length": 77, "vocab_size": 49408}
+        content = state | {name: torch.tensor(value) for name, value in numbers.items()}
+    else:
+        prefixed = {f"module.{key}": value for key, value in state.items()}
+        content = {"epoch": 3, "state_dict": prefixed, "optimizer": {"a": tmp_path}}
+    torch.save(content, tmp_path / "weights.pt")
+    card = {
+        "name": "mine",
+        "title": "",
+        "family": "openclip",
+        "architecture": small_architecture,
+        "source": {"url": "none", "files": ["weights.pt"]},
+        "licence": "",
+        "trained_on": [],
+        "verified": "never",
+        "text": {"max_tokens": 77},
+        "embedding_size": 24,
+    }
+    (tmp_path / "mine.yaml").write_text(json.dumps(card))
+    model = load(card=str(tmp_path / "mine.yaml"), path=str(tmp_path))
+    pixels = seen(model, films)
+    with torch.inference_mode():
+        images = theirs.encode_image(pixels, normalize=True).numpy()
+        texts = theirs.encode_text(open_clip.tokenize(TEXTS), normalize=True).numpy()
+    ours = model.embed_images([model.prepare_image(film) for film in films])
+    assert np.abs(ours - images).max() < 1e-6
+    assert np.abs(model.embed_texts(TEXTS) - texts).max() < 1e-6
+    del state["visual.proj"]
+    torch.save(state, tmp_path / "weights.pt")
+    with pytest.raises(BenchError, match=r"does not fit the architecture: .*visual\.proj"):
+        load(card=str(tmp_path / "mine.yaml"), path=str(tmp_path))
+
+
 # --- heat maps
 
 

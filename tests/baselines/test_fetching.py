@@ -154,6 +154,16 @@ def test_the_command_prints_the_commit_it_got_and_where_it_is_kept():
     assert f"present: KrauthammerLab/RadVLM@{FIRST}" in " ".join(again.output.split())
 
 
+def test_the_table_of_models_says_of_a_present_one_what_it_said_of_a_missing_one(hub):
+    from harness.commands.models_table import model_rows
+
+    missing = {row[0]: row for row in model_rows()}["radvlm"]
+    hub.snapshot_download("KrauthammerLab/RadVLM", revision="main")
+    present = {row[0]: row for row in model_rows()}["radvlm"]
+    assert missing[-1] == "missing"
+    assert present == (*missing[:-1], "present")
+
+
 @pytest.mark.usefixtures("hub")
 def test_a_record_that_cannot_be_read_says_what_to_do(card):
     record_file().parent.mkdir(parents=True)
