@@ -71,7 +71,7 @@ def test_a_model_with_undisclosed_training_data_says_so(monkeypatch: pytest.Monk
     card = ModelCard("x", "clip", trained_on=None, licence="MIT")
     monkeypatch.setattr("baselines.cards.describe", lambda **_: card)
     row = next(row for row in model_rows() if row[0] == "biomedclip")
-    assert row == ("biomedclip", "card", "clip", "MIT", "undisclosed", "", "present")
+    assert row == ("biomedclip", "card", "clip", "MIT", "undisclosed", "tiny random", "present")
 
 
 def test_tasks_and_metrics_are_listed_as_they_are_defined() -> None:
