@@ -42,12 +42,31 @@ def write_tiny_models(out: Path, names: Sequence[str] = ()) -> list[Path]:
     Raises:
         BenchError: an unknown name, or a folder of that name that holds something else.
     """
-    folders = []
-    for name in names or WRITERS:
-        if name not in WRITERS:
-            raise unknown("tiny model", name, WRITERS)
-        folders.append(_write(out / name, WRITERS[name]))
-    return folders
+    unasked = [name for name in names if name not in WRITERS]
+    if unasked:
+        raise unknown("tiny model", unasked[0], WRITERS)
+    return [_write(out / name, WRITERS[name]) for name in names or WRITERS]
+
+
+def write_tiny_suite(out: Path) -> Path:
+    """A suite over all of them, on phantoms: a row for every family."""
+    suite = {
+        "suite": "tiny",
+        "title": "Tiny random models of every family",
+        "models": [{"name": name, "use": str((out / name).resolve())} for name in WRITERS],
+        "evaluations": [
+            {"task": "retrieval", "dataset": "mimic-cxr", "split": "test"},
+            {
+                "task": "grounding",
+                "dataset": "ms-cxr",
+                "split": "test",
+                "options": {"calibration_phrases": 20},
+            },
+        ],
+    }
+    file = out / "tiny.yaml"
+    file.write_text(yaml.safe_dump(suite, sort_keys=False), encoding="utf-8")
+    return file
 
 
 def _write(folder: Path, writer: str) -> Path:
@@ -58,6 +77,10 @@ def _write(folder: Path, writer: str) -> Path:
         raise BenchError(f"{folder}: is not empty and no tiny model. Name another folder.")
     folder.mkdir(parents=True, exist_ok=True)
     import torch
+
+    from baselines.offline import go_offline
+
+    go_offline()  # and no progress bars
 
     module, _, function = writer.partition(":")
     write: Callable[[Path], dict[str, Any]] = getattr(import_module(module), function)

@@ -95,8 +95,14 @@ def _head(record: RunRecord, label: str) -> dict[str, object]:
         "cohort": data.cohort,
         "split": data.split,
         "text_policy": record.text_policy,
-        "exposure": record.exposure,
+        "exposure": "" if _has_learned_nothing(record) else record.exposure,
     }
+
+
+def _has_learned_nothing(record: RunRecord) -> bool:
+    """Whether it is a control that was fitted to no data: nothing could have been seen by it."""
+    shuffled = record.model.reference.get("use") == "shuffled"  # a model, and what it has seen
+    return record.model.control and not shuffled and not record.model.trained_on
 
 
 def _tidy_rows(record: RunRecord, label: str) -> list[dict[str, object]]:

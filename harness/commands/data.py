@@ -159,5 +159,7 @@ def tiny_models(out: Path) -> None:
     from importlib import import_module
 
     # By name: harness imports no model code, the command line alone brings the rooms together.
-    for path in import_module("baselines.tiny").write_tiny_models(out):
+    tiny = import_module("baselines.tiny")
+    for path in tiny.write_tiny_models(out):
         click.echo(str(path))
+    click.echo(f"a row for every family: bench run {tiny.write_tiny_suite(out)} --limit 8")

@@ -192,6 +192,9 @@ def _finish(done: Done, folder: Path, *, quiet: bool) -> None:
     if not quiet:
         print_leaderboard(records, Console())
     click.echo(f"leaderboard: {folder / 'leaderboard.html'} (and .csv, .md)")
+    if records and all(record.status == "skipped" for record in records):
+        reasons = dict.fromkeys(record.reason for record in records)
+        click.echo("nothing was asked:\n" + "\n".join(f"- {reason}" for reason in reasons))
     failed = [record for record in records if record.status in FAILURES]
     for record in failed:
         where = f"{record.task} {record.dataset.name} {record.dataset.split}"

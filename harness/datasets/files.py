@@ -207,11 +207,16 @@ def read_json(path: Path) -> Any:
         raise BenchError(f"{path}: not JSON of this dataset ({error}).") from error
 
 
-def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_json_lines(
+    path: Path, problems: list[str] | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a JSON-lines file with their line numbers; blank lines are passed over.
 
+    What is wrong with a line is added to `problems` if that is given, and reading goes on.
+
     Raises:
-        BenchError: a line is not a JSON object, or the file is not UTF-8.
+        BenchError: the file is not UTF-8; without `problems`, also the first line that is not a
+            JSON object.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
@@ -221,13 +226,20 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise BenchError(f"{path} line {number}: not JSON ({error.msg}).") from error
-        except _NOT_READ as error:
-            raise BenchError(f"{path} line {number}: not JSON of a phrase ({error}).") from error
-        if not isinstance(value, dict):
-            raise BenchError(
-                f"{path} line {number}: expected an object {{...}}, got {line[:40]!r}."
-            )
-        yield number, value
+            yield number, _json_object(line)
+        except ValueError as error:
+            if problems is None:
+                raise BenchError(f"{path} line {number}: {error}.") from error
+            problems.append(f"line {number}: {error}")
+
+
+def _json_object(line: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON ({error.msg})") from error
+    except _NOT_READ as error:
+        raise ValueError(f"not JSON of a phrase ({error})") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"expected an object {{...}}, got {line[:40]!r}")
+    return value

@@ -242,8 +242,9 @@ def _read_phrases(top: Path, rows: Sequence[Row]) -> list[PhraseBoxes]:
         return []
     images = {row.get("image_id"): _image(top, row) for row in rows}
     counts: dict[str, int] = {}
-    problems, samples = [], []
-    for line, value in read_json_lines(file):
+    problems: list[str] = []
+    samples: list[PhraseBoxes] = []
+    for line, value in read_json_lines(file, problems):
         try:
             sample = _phrase(top, value, images, counts)
         except (BenchError, ValueError) as error:

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.images import Image
-from harness.metrics.bootstrap import Interval, score
+from harness.metrics.bootstrap import score
 from harness.metrics.captioning import CAPTION_METRICS, CaptionOutcomes, caption_outcomes
 from harness.models import Captioner, NotScorable, Shuffled, TruthCaptioner
-from harness.record import Score
 from harness.samples import Dataset, ImageText, Located, PhraseBoxes
 from harness.tasks.caption_findings import read_findings
 from harness.tasks.caption_samples import boxed_of, caption_groups, reports_of
 from harness.tasks.shuffle import other_images
-from harness.tasks.task import Asking, OutcomeSink, Scored, Task
+from harness.tasks.task import Asking, OutcomeSink, Scored, Task, as_score
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -224,7 +223,7 @@ def score_mentions(
     chosen = {n: m for n, m in CAPTION_METRICS.items() if not metrics or n in metrics}
     found = score(chosen, outcomes, groups=groups, draws=int(options["draws"]))
     scores = [
-        _score(name, group, interval)
+        as_score(name, group, interval)
         for group, values in found.items()
         for name, interval in values.items()
         if interval.n and not np.isnan(interval.value)
@@ -250,18 +249,6 @@ def _missing(chosen: Mapping[str, Any], present: set[str], sink: OutcomeSink) ->
         for name, m in chosen.items()
         if name not in present
     }
-
-
-def _score(name: str, group: str, interval: Interval) -> Score:
-    return Score(
-        metric=name,
-        group=group,
-        value=interval.value,
-        low=interval.low,
-        high=interval.high,
-        n=interval.n,
-        patients=interval.patients,
-    )
 
 
 TASK = Task(

@@ -1,6 +1,7 @@
 """Images and texts to unit vectors: prepared ahead in threads, cached, checked row by row."""
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
@@ -18,7 +19,8 @@ from harness.tasks.task import Asking, NonFinite
 
 Vectors: TypeAlias = Float32[np.ndarray, "n d"]
 THREADS = 4
-SHARD = 1024  # vectors that are stored at a time
+SHARD = 1024  # vectors that are stored at a time,
+SECONDS = 20.0  # or as many as this long takes: a slow model loses no more when it is killed
 UNIT = 1e-2  # how far from 1 the length of a "unit" vector may be (bf16) before it is a mistake
 
 
@@ -121,15 +123,34 @@ def _through_cache(
     first = {key: row for row, key in reversed(list(enumerate(keys)))}
     ranks.meet()  # none stores before all have seen what is missing, so that all share one list
     missing = ranks.share(sorted(row for key, row in first.items() if not found[row]))
-    for start in range(0, len(missing), SHARD):
-        part = missing[start : start + SHARD]
-        rows = unit_rows(np.concatenate(list(compute(part))), name, [names[row] for row in part])
+    for part, vectors in _shards(missing, compute(missing), asking.batch_size):
+        rows = unit_rows(vectors, name, [names[row] for row in part])
         cache.put([keys[row] for row in part], rows)
     ranks.meet()
     found, vectors = cache.get(keys)
     if not found.all():
         raise ValueError(f"{name}: {int((~found).sum())} vectors are not in the cache just filled")
     return np.asarray(vectors, np.float32)
+
+
+def _shards(
+    rows: Sequence[int], batches: Iterator[Vectors], size: int
+) -> Iterator[tuple[Sequence[int], np.ndarray]]:
+    """Batches of `size` joined to what is stored at a time, with the rows they belong to.
+
+    Raises:
+        ValueError: a batch has another number of vectors than of inputs.
+    """
+    waiting: list[np.ndarray] = []
+    done, stored = 0, time.monotonic()
+    for first, batch in zip(range(0, len(rows), size), batches, strict=True):
+        end = min(first + size, len(rows))
+        if len(batch) != end - first:
+            raise ValueError(f"embeddings of shape {batch.shape} for {end - first} inputs")
+        waiting.append(batch)
+        if end == len(rows) or end - done >= SHARD or time.monotonic() - stored > SECONDS:
+            yield rows[done:end], np.concatenate(waiting)
+            waiting, done, stored = [], end, time.monotonic()
 
 
 def unit_rows(vectors: np.ndarray, model: str, names: Sequence[str]) -> Vectors:

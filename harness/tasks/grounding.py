@@ -23,7 +23,7 @@ from harness.models import (
     Shuffled,
     TruthGrounder,
 )
-from harness.record import Exposure, Score
+from harness.record import Exposure
 from harness.samples import Dataset, PhraseBoxes
 from harness.tasks import calibration
 from harness.tasks.calibration import (
@@ -36,7 +36,7 @@ from harness.tasks.grounding_context import generated, nearness_groups, shown
 from harness.tasks.grounding_groups import grounding_groups
 from harness.tasks.shuffle import other_images
 from harness.tasks.supply import BankedGrounder, Supply
-from harness.tasks.task import Asking, NonFinite, OutcomeSink, Scored, Task
+from harness.tasks.task import Asking, NonFinite, OutcomeSink, Scored, Task, as_score
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -258,7 +258,7 @@ def score_answers(
     for group, values in found.items():
         for name, interval in values.items():
             if interval.n and not np.isnan(interval.value):
-                scores.append(_score(name, group, interval))
+                scores.append(as_score(name, group, interval))
             elif group == "all":
                 missing[name] = _reason(chosen[name].needs, interval)
     counts = {
@@ -275,18 +275,6 @@ def score_answers(
 
 def _reason(needs: str, interval: Interval) -> str:
     return f"needs {needs}" if needs else interval.note or "no phrase it speaks of"
-
-
-def _score(name: str, group: str, interval: Interval) -> Score:
-    return Score(
-        metric=name,
-        group=group,
-        value=interval.value,
-        low=interval.low,
-        high=interval.high,
-        n=interval.n,
-        patients=interval.patients,
-    )
 
 
 TASK = Task(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from harness.images import Image
-from harness.metrics.bootstrap import Interval, score
+from harness.metrics.bootstrap import score
 from harness.metrics.overlap import union_iou
 from harness.metrics.probe import PROBE_METRICS, ProbeOutcomes, probe_outcomes
 from harness.metrics.ragged import ragged
@@ -27,7 +27,7 @@ from harness.tasks.embedding import embed_images, embed_texts, prepared_batches
 from harness.tasks.probe_groups import probe_groups
 from harness.tasks.retrieval_rows import chance_frame
 from harness.tasks.shuffle import other_images
-from harness.tasks.task import Asking, NonFinite, OutcomeSink, Scored, Task
+from harness.tasks.task import Asking, NonFinite, OutcomeSink, Scored, Task, as_score
 
 KIND = "choices"
 Sides = tuple[np.ndarray, np.ndarray]
@@ -139,25 +139,13 @@ def score_choices(
     chosen = {n: m for n, m in PROBE_METRICS.items() if not metrics or n in metrics}
     found = score(chosen, outcomes, groups=probe_groups(samples), draws=int(options["draws"]))
     scores = [
-        _score(name, group, interval)
+        as_score(name, group, interval)
         for group, values in found.items()
         for name, interval in values.items()
         if interval.n
     ]
     missing = {n: "no such probe here" for n in chosen if n not in {s.metric for s in scores}}
     return Scored(scores, missing, {"probes": float(len(samples))})
-
-
-def _score(name: str, group: str, interval: Interval) -> Score:
-    return Score(
-        metric=name,
-        group=group,
-        value=interval.value,
-        low=interval.low,
-        high=interval.high,
-        n=interval.n,
-        patients=interval.patients,
-    )
 
 
 TASK = Task(

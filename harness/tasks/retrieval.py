@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from harness.images import Image
-from harness.metrics.bootstrap import Interval, score
+from harness.metrics.bootstrap import score
 from harness.metrics.pool import CONVENTIONS, RetrievalPool, pool_of
 from harness.metrics.ranking import Embeddings, rank_pairs
 from harness.metrics.retrieval import (
@@ -31,7 +31,7 @@ from harness.tasks.retrieval_controls import rank_control
 from harness.tasks.retrieval_groups import retrieval_groups
 from harness.tasks.retrieval_rows import KIND, chance_frame, outcome_frame, outcomes_of
 from harness.tasks.shuffle import other_images
-from harness.tasks.task import Asking, NonFinite, OutcomeSink, Scored, Task
+from harness.tasks.task import Asking, NonFinite, OutcomeSink, Scored, Task, as_score
 from harness.text import normalize
 
 CHANCE = "chance"  # the kind of outcome that says "computed, not asked"
@@ -171,29 +171,13 @@ def _scores(
 ) -> list[Score]:
     direction, convention, options = where
     found = score(metrics, queries, groups=groups, draws=int(options["draws"]))
+    at = {"direction": direction, "relevance": convention, "pool": queries.candidates}
     return [
-        _score(name, group, interval, queries, (direction, convention))
+        as_score(name, group, interval, **at)
         for group, values in found.items()
         for name, interval in values.items()
         if interval.n and not np.isnan(interval.value)
     ]
-
-
-def _score(
-    name: str, group: str, interval: Interval, queries: RankedQueries, where: tuple[str, str]
-) -> Score:
-    return Score(
-        metric=name,
-        group=group,
-        direction=where[0],
-        relevance=where[1],
-        value=interval.value,
-        low=interval.low,
-        high=interval.high,
-        n=interval.n,
-        patients=interval.patients,
-        pool=queries.candidates,
-    )
 
 
 def _missing(metrics: Mapping[str, Any], scores: Sequence[Score]) -> dict[str, str]:

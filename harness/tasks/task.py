@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from harness.box_tables import BoxTable
 from harness.embedding_cache import EmbeddingCache
 from harness.images import Image
+from harness.metrics.bootstrap import Interval
 from harness.metrics.metric import Metric
 from harness.models import ModelCard, Query
 from harness.ranks import ALONE, Ranks
@@ -106,6 +107,20 @@ class Task:
     metrics: Mapping[str, Metric]
     defaults: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def as_score(metric: str, group: str, interval: Interval, **where: Any) -> Score:
+    """The interval as a number of the record; `where` are further fields of `Score`."""
+    return Score(
+        metric=metric,
+        group=group,
+        value=interval.value,
+        low=interval.low,
+        high=interval.high,
+        n=interval.n,
+        patients=interval.patients,
+        **where,
+    )
 
 
 class NonFinite(Exception):

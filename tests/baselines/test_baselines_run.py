@@ -134,3 +134,14 @@ def test_maps_of_an_external_model_are_scored_and_what_it_did_not_see_is_a_miss(
     }
     assert values["sees", "pointing"] == 1.0
     assert values["blind", "pointing"] == 0.0
+
+
+def test_a_run_that_could_ask_nothing_ends_by_saying_what_to_set(tmp_path, monkeypatch):
+    from harness.commands.run import command
+
+    monkeypatch.delenv("MANIFEST", raising=False)
+    result = CliRunner().invoke(command, ["own", "--out", str(tmp_path / "out"), "--quiet"])
+    assert result.exit_code == 0
+    last = result.output.strip().splitlines()[-2:]
+    assert last[0] == "nothing was asked:"
+    assert "--data manifest=/path/to/manifest" in last[1]

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from baselines.tiny import WRITERS
+from baselines.tiny import WRITERS, write_tiny_suite
 
 EXAMPLE = Path(__file__).parents[1] / "data" / "example"
 
@@ -17,19 +17,16 @@ EXAMPLE = Path(__file__).parents[1] / "data" / "example"
 def test_every_family_produces_a_row(tiny, tmp_path):
     from harness.commands.run import command
 
-    suite = {
-        "suite": "tiny",
-        "models": [{"name": name, "use": tiny(name)} for name in WRITERS] + ["nothing"],
-        "evaluations": [
-            {
-                "task": "retrieval",
-                "dataset": "manifest",
-                "split": "all",
-                "options": {"text_policy": ["official", "chunk-mean"]},
-            },
-            {"task": "grounding", "dataset": "manifest", "split": "all"},
-        ],
-    }
+    for name in WRITERS:
+        tiny(name)
+    suite = yaml.safe_load(write_tiny_suite(Path(tiny("tiny-clip")).parent).read_text())
+    assert [model["name"] for model in suite["models"]] == list(WRITERS)
+    policies = {"text_policy": ["official", "chunk-mean"]}
+    suite["evaluations"] = [
+        {"task": "retrieval", "dataset": "manifest", "split": "all", "options": policies},
+        {"task": "grounding", "dataset": "manifest", "split": "all", "options": {"calibrate": ""}},
+    ]
+    suite["models"].append("nothing")
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(suite))
     arguments = [str(tmp_path / "tiny.yaml"), "--data", f"manifest={EXAMPLE}", "--device", "cpu"]
     result = CliRunner().invoke(command, [*arguments, "--out", str(tmp_path / "out"), "--quiet"])

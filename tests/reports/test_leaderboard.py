@@ -34,6 +34,24 @@ def test_there_is_one_row_per_number_and_one_per_cell_without_any(record):
     ]
 
 
+def test_a_control_that_learned_from_nothing_has_no_exposure(record):
+    """Nothing could have been seen by it; one fitted to the target, or around a model, has one."""
+
+    def exposure(name: str, mark: str, **model) -> str:
+        changed = record(name, exposure=mark)
+        info = changed.model.model_copy(update=model)
+        row = leaderboard_frame([changed.model_copy(update={"model": info})]).iloc[0]
+        return row.exposure
+
+    fitted = [{"dataset": "(the data asked about)", "split": "train", "modality": "boxes"}]
+    assert exposure("nothing", "external", control=True, trained_on=[]) == ""
+    assert exposure("nothing", "unknown", control=True, trained_on=None) == ""
+    assert exposure("mean-box", "internal", control=True, trained_on=fitted) == "internal"
+    shuffled = {"use": "shuffled"}
+    assert exposure("mixed", "unknown", control=True, reference=shuffled) == "unknown"
+    assert exposure("model", "external", control=False, trained_on=[]) == "external"
+
+
 @pytest.mark.parametrize("status", ["skipped", "not_scored", "not_taught", "timeout"])
 def test_every_status_reaches_the_csv(record, tmp_path, status):
     write_leaderboard([record(status=status, reason="why", scores=[])], tmp_path)

@@ -205,6 +205,17 @@ def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:
     assert "line 2: not JSON" in message
 
 
+def test_all_bad_lines_of_phrases_are_told_at_once_and_counted(tmp_path: Path) -> None:
+    wrong = "{oops\n[1, 2]\n" + phrase(kind="cat") + "{\n" * 9
+    message = refused(write(tmp_path, ROWS, phrases__jsonl=phrase() + wrong), "grounding")
+    assert "phrases.jsonl: 12 bad row(s)" in message
+    for told in ("line 2: not JSON", "line 3: expected an object", "line 4: kind 'cat'"):
+        assert told in message
+    assert "line 11: not JSON" in message
+    assert "line 12" not in message
+    assert "and 2 more" in message
+
+
 def test_a_limit_takes_asked_studies_first_and_counts_the_rest(tmp_path: Path) -> None:
     rows = ("c,c.png,p2,LL,test,,", *ROWS[:2])
     dataset = load(write(tmp_path, rows), limit=1)
