@@ -1,0 +1,120 @@
+"""Commands that hand over to another room and say where the result lies."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from harness.cli import cli
+from harness.errors import BenchError
+
+HERE = Path(__file__).parent
+EXAMPLE = HERE.parent / "data" / "example"
+DATA = ("--data", f"manifest={EXAMPLE}")
+
+
+def bench(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, list(arguments))
+
+
+@dataclass
+class Converted:
+    unmatched: list[str] = field(default_factory=list)
+
+
+def test_a_conversion_names_the_keys_that_found_no_place(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def convert(checkpoint: Path, out: Path, **more: str) -> Converted:
+        asked.update(more, checkpoint=checkpoint, out=out)
+        return Converted(["head.bias"])
+
+    monkeypatch.setattr("lofi.convert_directory.convert", convert)
+    source, out = tmp_path / "last.pt", tmp_path / "out"
+    source.write_bytes(b"")
+    arguments = ["convert", str(source), str(out), "--decoder", "gemma", "--gguf-file", "g.gguf"]
+    result = bench(*arguments)
+    assert result.exit_code == 0, result.output
+    assert asked == {
+        "checkpoint": source,
+        "out": out,
+        "encoder": "",
+        "decoder": "gemma",
+        "gguf_file": "g.gguf",
+    }
+    assert "head.bias" in result.output
+    assert f"{out}: 1 keys unmatched" in result.output
+    assert "head.bias" not in bench(*arguments, "--quiet").output
+
+
+def test_the_tiny_models_are_written_where_asked_and_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("baselines.tiny.write_tiny_models", lambda out: [out / "tiny-clip"])
+    result = bench("data", "tiny-models", str(tmp_path))
+    assert result.output.splitlines()[0] == str(tmp_path / "tiny-clip")
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A folder with the retrieval of two controls."""
+    suite = tmp_path / "s.json"
+    evaluation = {"task": "retrieval", "dataset": "manifest", "split": "all"}
+    evaluation["options"] = {"draws": 2}  # type: ignore[assignment]
+    names = ["oracle", "collapsed"]
+    suite.write_text(json.dumps({"suite": "s", "models": names, "evaluations": [evaluation]}))
+    result = bench("run", str(suite), "--out", str(tmp_path / "runs"), "--quiet", *DATA)
+    assert result.exit_code == 0, result.output
+    return tmp_path / "runs"
+
+
+def test_runs_without_a_table_in_common_are_told_what_each_has(runs: Path, tmp_path: Path) -> None:
+    suite = tmp_path / "g.json"
+    evaluation = {"task": "grounding", "dataset": "manifest", "split": "all"}
+    evaluation["options"] = {"draws": 2}  # type: ignore[assignment]
+    suite.write_text(json.dumps({"suite": "g", "models": ["oracle"], "evaluations": [evaluation]}))
+    bench("run", str(suite), "--out", str(tmp_path / "other"), "--quiet", *DATA)
+    found = bench("compare", str(runs), str(tmp_path / "other"), *DATA).exception
+    assert isinstance(found, BenchError)
+    assert "no table has both. A has retrieval manifest all; B has grounding manifest all" in str(
+        found
+    )
+
+
+def test_scores_are_not_made_anew_on_other_data_or_of_an_unknown_metric(
+    runs: Path, tmp_path: Path
+) -> None:
+    unknown = bench("score", str(runs), "--metric", "recal@1", *DATA).exception
+    assert "Did you mean 'recall@1'" in str(unknown)
+    limited = bench("score", str(runs), "--limit", "3", *DATA).exception
+    assert "Name the same folders and the same --limit as in: bench" in str(limited)
+    (tmp_path / "empty").mkdir()
+    nothing = bench("score", str(tmp_path / "empty"), *DATA).exception
+    assert "no finished cell. Is it a runs folder?" in str(nothing)
+    assert bench("score", str(runs), "--quiet", *DATA).output.startswith("2 cells scored")
+
+
+def test_a_report_may_be_photographed(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    taken = []
+
+    def take(page: Path, picture: Path) -> Path:
+        taken.append(page.name)
+        return picture
+
+    monkeypatch.setattr("reports.picture.take_picture", take)
+    picture = str(tmp_path / "page.png")
+    result = bench("report", str(runs), "--picture", picture, "--tables-only", *DATA)
+    assert result.exit_code == 0, result.output
+    assert f"picture: {picture}" in result.output
+    assert taken == ["report.html"]
+    quiet = bench("report", str(runs), "--tables-only", "--private", "--quiet", *DATA)
+    assert quiet.output.strip() == (
+        "private: holds text or pixels of restricted data; do not publish."
+    )
