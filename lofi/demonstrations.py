@@ -15,6 +15,7 @@ from harness.images import Image
 from harness.made_up import finding_of
 from harness.models import Demonstration, Query
 from harness.samples import PhraseBoxes
+from harness.tasks.supply import BANK, FIRST
 from lofi.config import Settings
 
 Chosen: TypeAlias = list[tuple[int, float]]  # places in the bank and similarities, nearest first
@@ -30,10 +31,10 @@ class Demonstrations(Settings):
     chosen examples' images or boxes for those of others, which shows whether they are read.
     """
 
-    dataset: str = "cxr-qba"
+    dataset: str = BANK
     cohort: str = ""  # of cxr-qba: lesion boxes on phantoms, which alone have them, else regions
     split: Literal["train", "validation"] = "train"
-    limit: int | None = Field(2000, ge=1)
+    limit: int | None = Field(FIRST, ge=1)
     k: int = Field(4, ge=0)
     similarity: Literal["image", "phrase", "mean"] = "mean"
     order: Literal["nearest last", "nearest first"] = "nearest last"

@@ -31,8 +31,8 @@ from harness.models import (
     TrainedOn,
 )
 from harness.registry import Handle, find_model, resolve
-from harness.suite_schema import Evaluation, ModelReference
-from harness.tasks.supply import Supply, boxed
+from harness.suite_schema import ModelReference
+from harness.tasks.supply import Supply, bank_evaluation, boxed
 from lofi.copying import COPY, CopyNearest
 from lofi.demonstrations import (
     Bank,
@@ -113,12 +113,7 @@ class InContext:
 
     def _bank(self, supply: Supply) -> Bank:
         settings = self.parts.settings
-        cohort = settings.cohort
-        if settings.dataset == "cxr-qba" and not cohort:
-            cohort = "lesion" if supply.phantom else "region"
-        evaluation = Evaluation(
-            task="grounding", dataset=settings.dataset, split=settings.split, cohort=cohort
-        )
+        evaluation = bank_evaluation(settings.model_dump(), phantom=supply.phantom)
         found = supply.bank(evaluation, settings.limit)
         return usable(boxed(found), settings)
 

@@ -11,10 +11,12 @@ import pandas as pd
 
 from harness.data_access import DataAccess, Report
 from harness.errors import BenchError
+from harness.made_up import MADE_UP, with_made_up_names
 from harness.record import DatasetInfo, ModelInfo, RunRecord
 from harness.samples import Dataset
 from harness.store import Cell, Store
 from harness.suite_schema import Evaluation
+from harness.tasks.supply import FIRST, bank_evaluation
 from reports.tidy import unique_records
 
 # The dataset a record was made on, or the reason why it cannot be had here.
@@ -132,17 +134,19 @@ def dataset_source(roots: Mapping[str, Path], report: Report | None = None) -> D
 
 
 def training_bank(roots: Mapping[str, Path]) -> Callable[[RunRecord], Dataset | None]:
-    """The training split of a record's dataset, where in-context demonstrations come from."""
+    """The bank that a record's in-context model was shown examples of; None for other models."""
 
     def bank(record: RunRecord) -> Dataset | None:
-        info = record.dataset
-        evaluation = Evaluation(
-            task=record.task, dataset=info.name, split="train", cohort=info.cohort
-        )
+        options = dict(record.model.reference.get("options", {}))
+        if not {"retriever", "demonstrations"} & options.keys():
+            return None
+        wanted = options.get("demonstrations") or {}
+        evaluation = bank_evaluation(wanted, phantom=record.dataset.phantom)
         try:
-            return DataAccess(roots).load(evaluation).dataset
+            found = DataAccess(roots).other(evaluation, wanted.get("limit", FIRST))
         except BenchError:
             return None
+        return with_made_up_names(found) if record.dataset.cohort == MADE_UP else found
 
     return bank
 

@@ -89,7 +89,8 @@ class Gallery:
 
     def _bank_by_id(self, table: int) -> Mapping[str, Any]:
         def make() -> dict[str, Any]:
-            bank = self._bank(self.tables[table].records[0]) if self._bank else None
+            given = map(self._bank, self.tables[table].records) if self._bank else ()
+            bank = next(filter(None, given), None)  # the rows of one suite share their bank
             return {s.sample_id: s for s in bank.samples} if bank else {}
 
         return self.remembered(("bank", table), make)

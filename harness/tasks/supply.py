@@ -1,6 +1,6 @@
 """What a model that looks up solved examples is given: where they are, and their embeddings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -15,6 +15,23 @@ from harness.tasks.task import Asking
 
 if TYPE_CHECKING:
     from harness.registry import Handle
+
+
+BANK = "cxr-qba"  # where examples come from unless something else is said,
+FIRST = 2000  # and of how many images
+
+
+def bank_evaluation(demonstrations: Mapping[str, Any], *, phantom: bool) -> Evaluation:
+    """The samples that an in-context model's option `demonstrations` draws its examples from.
+
+    Of CXR-QBA the boxes of lesions on phantoms, which alone have them, else those of regions.
+    """
+    dataset = demonstrations.get("dataset") or BANK
+    cohort = demonstrations.get("cohort") or ""
+    if dataset == BANK and not cohort:
+        cohort = "lesion" if phantom else "region"
+    split = demonstrations.get("split") or "train"
+    return Evaluation(task="grounding", dataset=dataset, split=split, cohort=cohort)
 
 
 @dataclass(frozen=True)
