@@ -195,6 +195,25 @@ def parse(values: Mapping[str, Any], where: str) -> LofiConfig:
         raise BenchError(f"{where}: {error}") from error
 
 
+def differing_keys(one: LofiConfig, other: LofiConfig, *, but: str) -> list[str]:
+    """The dotted names of the settings in which two differ, without the section `but`."""
+    first, second = (flat(value.model_dump(mode="json", exclude={but})) for value in (one, other))
+    return [name for name in first if first[name] != second[name]]
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level with dotted names.
+
+    >>> flat({"name": "a", "data": {"shift": 0.1}})
+    {'name': 'a', 'data.shift': 0.1}
+    """
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = isinstance(value, Mapping)
+        out |= flat(value, f"{prefix}{key}.") if inner else {prefix + key: value}
+    return out
+
+
 def _resolve(name: str) -> dict[str, Any]:
     file = Path(name) if name.endswith((".yaml", ".yml")) else PRESETS / f"{name}.yaml"
     if not file.is_file():

@@ -17,7 +17,7 @@ from harness.datasets.training import TrainingSet
 from harness.errors import BenchError
 from lofi.build import as_built, build
 from lofi.checkpoint import from_pretrained, save_pretrained
-from lofi.config import LofiConfig, read_preset
+from lofi.config import LofiConfig, flat, read_preset
 from lofi.data import Studies
 from lofi.model import LofiModel
 from lofi.read import read_studies
@@ -136,18 +136,10 @@ def _accelerator(config: LofiConfig, wanted: Fit) -> Any:
         project_dir=str(wanted.folder),
     )
     if wanted.tracker:
-        accelerator.init_trackers(config.name, config=_flat(config.model_dump(mode="json")))
+        settings = flat(config.model_dump(mode="json"))
+        plain = {k: v if isinstance(v, int | float | str) else str(v) for k, v in settings.items()}
+        accelerator.init_trackers(config.name, config=plain)
     return accelerator
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            out |= _flat(value, f"{prefix}{key}.")
-        else:
-            out[prefix + key] = value if isinstance(value, int | float | str) else str(value)
-    return out
 
 
 def _counter(say: Say) -> Callable[[str, int, int], None]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from harness.errors import BenchError
 from lofi.checkpoint import WEIGHTS, load_weights, replace_folder, save_pretrained
-from lofi.config import LofiConfig
+from lofi.config import LofiConfig, differing_keys, parse
 from lofi.data import Batches, Studies, split_account
 from lofi.held_out import held_out_losses, score_of
 from lofi.model import LofiModel
@@ -256,10 +256,9 @@ class Run:
         self.progress.sessions.append(session)
 
     def _load(self, last: Path) -> None:
-        stored = json.loads((last / "config.json").read_text())["settings"]
-        wanted = self.model.config.model_dump(mode="json")
+        stored = parse(json.loads((last / "config.json").read_text())["settings"], str(last))
         # The schedule may be changed on the way (the record keeps each session's); nothing else.
-        differing = [key for key in wanted if key != "training" and stored.get(key) != wanted[key]]
+        differing = differing_keys(stored, self.model.config, but="training")
         if differing:
             raise BenchError(
                 f"{last} was trained with other settings: {', '.join(differing)}. Expected the "

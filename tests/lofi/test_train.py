@@ -115,6 +115,28 @@ def test_a_checkpoint_of_other_settings_is_refused_by_name(tmp_path):
         train(model, studies_for(model), studies_for(model), folder=tmp_path, say=silent)
 
 
+def test_a_differing_setting_is_named_with_its_section(tmp_path):
+    run(tmp_path, steps=2)
+    model = make(data={"shift": 0.1}, training={"steps": 4})
+    with pytest.raises(BenchError, match=r"other settings: data\.shift\. Expected"):
+        train(model, studies_for(model), studies_for(model), folder=tmp_path, say=silent)
+
+
+def test_a_checkpoint_written_before_a_key_existed_resumes_with_its_default(tmp_path):
+    run(tmp_path / "old", steps=2)
+    file = tmp_path / "old" / "checkpoint" / "config.json"
+    written = json.loads(file.read_text())
+    del written["settings"]["chunk"], written["settings"]["data"]["shift"]
+    del written["settings"]["tokens"]["spatial_start"]
+    file.write_text(json.dumps(written))
+    _, progress = run(tmp_path / "old", steps=4)
+    assert [one["from_step"] for one in progress.sessions] == [0, 2]
+    other = make(data={"shift": 0.1}, training={"steps": 5})  # not the default: another setting
+    file.write_text(json.dumps(written))
+    with pytest.raises(BenchError, match=r"other settings: data\.shift"):
+        train(other, studies_for(other), studies_for(other), folder=tmp_path / "old", say=silent)
+
+
 def test_a_broken_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     run(tmp_path, steps=2)
     before = (tmp_path / "checkpoint" / "progress.json").read_text()
