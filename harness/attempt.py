@@ -246,8 +246,10 @@ def _asking(attempt: Attempt, who: tuple[ModelCard, Any], cell: Cell) -> Asking:
         sink=cell,
         options=plan.options,
         table=lambda: data.box_table(plan.evaluation, dataset),
-        calibration=lambda: data.calibration(str(plan.options.get("calibrate", ""))),
-        other=data.other,
+        calibration=partial(
+            data.calibration, str(plan.options.get("calibrate", "")), phantom=dataset.phantom
+        ),
+        other=partial(data.other, phantom=dataset.phantom),
         device=attempt.device(),
         embeddings=cache if settings.cache_embeddings else None,
         text_policy=plan.text_policy,

@@ -94,23 +94,44 @@ class DataAccess:
         )
         return roots, roots.pop("truth", None)
 
-    def other(self, evaluation: Evaluation, limit: int | None) -> Dataset:
+    def beside(self, name: str, *, phantom: bool) -> "DataAccess":
+        """The access to a second dataset: twins beside phantoms, real data beside real data.
+
+        Raises:
+            WeightsAbsent: real data are asked about, and of the second there is only the twin.
+        """
+        spec = dataset_spec(name)
+        if phantom and spec.phantom:
+            own = (*spec.trees, *spec.images)
+            return replace(self, roots={n: path for n, path in self.roots.items() if n not in own})
+        if not phantom and spec.is_phantom(self.roots):
+            raise WeightsAbsent(f"{spec.missing(self.roots)} Its twin is for phantoms only.")
+        return self
+
+    def other(self, evaluation: Evaluation, limit: int | None, *, phantom: bool) -> Dataset:
         """Another dataset for a model that looks things up there, up to a limit of its own.
+
+        `phantom`: whether phantoms are asked about; what is looked up is of the same kind.
 
         Raises:
             WeightsAbsent: it cannot be had here, so the model's cells are skipped.
         """
-        loaded = replace(self, limit=limit).load(evaluation)
+        access = self.beside(evaluation.dataset, phantom=phantom)
+        loaded = replace(access, limit=limit).load(evaluation)
         if loaded.dataset is None:
             raise WeightsAbsent(f"its examples are not here: {loaded.reason}")
         return loaded.dataset
 
-    def calibration(self, name: str) -> Dataset | None:
-        """The validation split of that grounding dataset, None where it cannot be had here."""
+    def calibration(self, name: str, *, phantom: bool) -> Dataset | None:
+        """The validation split of that grounding dataset, None where it cannot be had here.
+
+        A threshold for real data never comes from phantoms, nor the other way round.
+        """
         if not name:
             return None
+        wanted = Evaluation(task="grounding", dataset=name, split="validation")
         try:
-            return self.load(Evaluation(task="grounding", dataset=name, split="validation")).dataset
+            return self.beside(name, phantom=phantom).load(wanted).dataset
         except BenchError:
             return None
 
@@ -119,17 +140,20 @@ class DataAccess:
         return (lambda done, total: report(what, done, total)) if report else None
 
     def box_table(self, evaluation: Evaluation, dataset: Dataset) -> BoxTable | None:
-        """Mean boxes of the training split; None where the dataset has no train split.
+        """Mean boxes of the training split; None where there is none, or it is asked about itself.
 
         A phantom's table ships with its generator; on a user's own data it is computed from the
-        training split's annotations, without opening an image.
+        training split's annotations, without opening an image. None as well if a patient who is
+        asked about is in it: his own boxes would be part of the answer.
         """
         if dataset.phantom:
+            if evaluation.split in ("train", "all"):
+                return None
             from harness.phantom.cache import training_table
 
             return read_box_table(training_table(evaluation.dataset))
         spec = dataset_spec(evaluation.dataset)
-        if "train" not in spec.splits:
+        if spec.splits and "train" not in spec.splits:
             return None
         try:
             training = load_dataset(
@@ -141,5 +165,8 @@ class DataAccess:
             )
         except BenchError:
             return None
-        phrases = (s for s in training.samples if isinstance(s, PhraseBoxes))
+        phrases = [s for s in training.samples if isinstance(s, PhraseBoxes)]
+        asked = {sample.image.patient_id for sample in dataset.samples}
+        if asked & {phrase.image.patient_id for phrase in phrases}:
+            return None
         return build_box_table(phrases, f"{evaluation.dataset} train")

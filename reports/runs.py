@@ -141,9 +141,11 @@ def training_bank(roots: Mapping[str, Path]) -> Callable[[RunRecord], Dataset | 
         if not {"retriever", "demonstrations"} & options.keys():
             return None
         wanted = options.get("demonstrations") or {}
-        evaluation = bank_evaluation(wanted, phantom=record.dataset.phantom)
+        phantom = record.dataset.phantom
+        evaluation = bank_evaluation(wanted, phantom=phantom)
         try:
-            found = DataAccess(roots).other(evaluation, wanted.get("limit", FIRST))
+            limit = wanted.get("limit", FIRST)
+            found = DataAccess(roots).other(evaluation, limit, phantom=phantom)
         except BenchError:
             return None
         return with_made_up_names(found) if record.dataset.cohort == MADE_UP else found

@@ -15,8 +15,7 @@ from harness.boxes import boxes_from_pixels, boxes_from_unit
 from harness.chunks import chunk_text
 from harness.commands.progress import RunProgress
 from harness.data_access import DataAccess
-from harness.datasets import dataset_spec
-from harness.errors import BenchError
+from harness.errors import BenchError, WeightsAbsent
 from harness.plan import plan_cells
 from harness.readable import keep_readable
 from harness.registry import find_entry, resolve
@@ -144,9 +143,26 @@ def access(**roots: Path) -> DataAccess:
 
 
 def test_a_threshold_has_no_data_where_the_validation_split_cannot_be_had(tmp_path: Path) -> None:
-    assert access().calibration("") is None
+    assert access().calibration("", phantom=True) is None
     (tmp_path / "manifest.csv").write_text("no,such,columns\n")
-    assert access(manifest=tmp_path).calibration("manifest") is None
+    assert access(manifest=tmp_path).calibration("manifest", phantom=False) is None
+
+
+def test_phantoms_tune_nothing_that_is_asked_of_real_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    def render(*_: object) -> None:
+        raise AssertionError("a phantom was rendered for real data")
+
+    monkeypatch.setattr(DataAccess, "_render", render)
+    assert access(padchest_gr=Path("p")).calibration("ms-cxr", phantom=False) is None
+    bank = Evaluation(task="grounding", dataset="cxr-qba", split="train", cohort="region")
+    with pytest.raises(WeightsAbsent, match=r"cxr-qba: no cxr-qba folder is set.*phantoms only"):
+        access(padchest_gr=Path("p")).other(bank, 5, phantom=False)
+
+
+def test_real_data_tune_nothing_that_is_asked_of_phantoms() -> None:
+    own = access(ms_cxr=Path("m"), mimic_cxr_jpg=Path("j"), manifest=Path("own"))
+    assert own.beside("ms-cxr", phantom=False) is own
+    assert own.beside("ms-cxr", phantom=True).roots == {"manifest": Path("own")}
 
 
 def test_mean_boxes_come_from_the_training_split_of_ones_own_data(tmp_path: Path) -> None:
@@ -164,9 +180,44 @@ def test_mean_boxes_come_from_the_training_split_of_ones_own_data(tmp_path: Path
     assert "0.1" in table.to_json()
     assert "0.6" not in table.to_json()
     assert access().box_table(asked, dataset) is None  # the training split cannot be had
-    loose = Evaluation(task="grounding", dataset="manifest", split="all")
+    loose = Evaluation(task="grounding", dataset="open-i", split="all")
     assert own.box_table(loose, dataset) is None  # it has no train split
-    assert "train" not in dataset_spec("manifest").splits
+
+
+def own_films(folder: Path, *rows: tuple[str, str, str]) -> DataAccess:
+    """A manifest of (image, patient, split), each film with a nodule in a box of its own."""
+    lines = ["image_id,file,patient_id,split"]
+    phrases = []
+    for number, (image, patient, split) in enumerate(rows):
+        write_film(folder / f"{image}.png")
+        lines.append(f"{image},{image}.png,{patient},{split}")
+        box = [0.1 * number, 0.1, 0.1 * number + 0.3, 0.5]
+        phrases.append(json.dumps({"image_id": image, "phrase": "nodule", "boxes": [box]}))
+    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
+    (folder / "phrases.jsonl").write_text("\n".join(phrases) + "\n")
+    return access(manifest=folder)
+
+
+@pytest.mark.parametrize(
+    ("split", "patient", "source"),
+    [("test", "p2", "manifest train"), ("test", "p1", ""), ("train", "p2", ""), ("all", "p2", "")],
+)
+def test_no_mean_box_knows_the_boxes_of_a_patient_it_is_asked_about(
+    tmp_path: Path, split: str, patient: str, source: str
+) -> None:
+    own = own_films(tmp_path, ("a", "p1", "train"), ("b", patient, "test"))
+    asked = Evaluation(task="grounding", dataset="manifest", split=split)
+    loaded = own.load(asked).dataset
+    assert loaded is not None
+    table = own.box_table(asked, loaded)
+    assert (table.source if table else "") == source
+
+
+def test_the_phantoms_table_is_not_asked_about_the_films_it_was_made_of() -> None:
+    for split, there in (("test", True), ("train", False), ("all", False)):
+        asked = Evaluation(task="grounding", dataset="ms-cxr", split=split)
+        dataset = Dataset("ms-cxr", "grounding", split, "frontal", "1", (), phantom=True)
+        assert (access().box_table(asked, dataset) is not None) == there
 
 
 def test_a_dataset_of_which_nothing_is_left_is_a_damaged_one(tmp_path: Path) -> None:

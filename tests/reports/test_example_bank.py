@@ -25,7 +25,8 @@ def asked(monkeypatch) -> list:
     sample = PhraseBoxes("a#1", image, "left mass", boxes, finding="mass")
     bank = Dataset("cxr-qba", "grounding", "train", "lesion", "1", (sample,), n_total=1)
 
-    def other(_, evaluation, limit):
+    def other(_, evaluation, limit, *, phantom):
+        assert phantom == (evaluation.cohort != "region")
         calls.append((evaluation.dataset, evaluation.split, evaluation.cohort, limit))
         return bank
 
@@ -59,7 +60,7 @@ def test_other_models_have_no_bank(asked) -> None:
 
 
 def test_a_bank_that_is_not_here_is_none(monkeypatch) -> None:
-    def absent(*_):
+    def absent(*_, **__):
         raise WeightsAbsent("not here")
 
     monkeypatch.setattr(DataAccess, "other", absent)
