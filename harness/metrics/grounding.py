@@ -97,8 +97,13 @@ class GroundingOutcomes:
 
     @cached_property
     def map_numbers(self) -> Float[np.ndarray, "n 10"]:
-        """`pixels.map_numbers` of every boxed phrase that has a heat map, NaN elsewhere."""
+        """`pixels.map_numbers` of every boxed phrase that has a heat map, NaN elsewhere.
+
+        A malformed answer of a model that draws maps is a miss: no contrast, no hit, no overlap.
+        """
         table = np.full((len(self), 2 * len(NAMES)), np.nan)
+        if self.heatmaps:
+            table[self.malformed & self.boxed] = 0.0
         for phrase, heatmap in enumerate(self.heatmaps or ()):
             if heatmap is not None and self.boxed[phrase]:
                 table[phrase] = map_numbers(heatmap, self.truth[phrase])
@@ -169,6 +174,13 @@ def _scores_of(answers: Sequence[Grounding], kept: Sequence[int]) -> np.ndarray 
     return np.concatenate([np.asarray(a.scores, np.float64) for a in with_boxes])
 
 
+def _given_in_boxes(answers: Sequence[Grounding], *, with_map: bool) -> np.ndarray:
+    """Which answers speak in boxes; a malformed one does where the model's other answers do."""
+    malformed = np.array([a.status == "malformed" for a in answers], bool)
+    given = np.array([bool(len(a.boxes)) or a.status == "empty" for a in answers], bool)
+    return np.where(malformed, not with_map or given[~malformed].any(), given)
+
+
 def from_samples(samples: Sequence[PhraseBoxes], answers: Sequence[Grounding]) -> GroundingOutcomes:
     """The outcomes of a cell; `answers[i]` belongs to `samples[i]`.
 
@@ -186,14 +198,13 @@ def from_samples(samples: Sequence[PhraseBoxes], answers: Sequence[Grounding]) -
         _check_truth(sample.sample_id, np.asarray(sample.boxes, np.float64).reshape(-1, 4))
     none = np.zeros((0, 4))
     kept = [none if a.status == "malformed" else np.asarray(a.boxes) for a in answers]
-    given = [bool(len(boxes)) or a.status != "ok" for boxes, a in zip(kept, answers, strict=True)]
     with_map = any(a.heatmap is not None for a in answers)
     return GroundingOutcomes(
         phrases=phrases_of(samples),
         truth=ragged([np.asarray(s.boxes).reshape(-1, 4) for s in samples]),
         predicted=ragged(kept),
         status=np.array([STATUS.index(a.status) for a in answers], np.int64),
-        has_boxes=np.array(given, bool),
+        has_boxes=_given_in_boxes(answers, with_map=with_map),
         scores=_scores_of(answers, [len(boxes) for boxes in kept]),
         heatmaps=tuple(a.heatmap for a in answers) if with_map else None,
     )

@@ -128,6 +128,26 @@ def test_metrics_average_over_boxed_phrases_with_a_map_and_over_findings():
     assert value(GROUNDING_METRICS["pointing/in-field"], outcomes) == pytest.approx(2 / 3)
 
 
+def test_a_malformed_answer_of_a_model_that_draws_maps_is_a_miss():
+    """Else a model would be better off failing on what it finds hard."""
+    hit = np.array([[1, 0.9, 0, 0.1]], np.float32)
+    lost = Grounding(status="malformed")
+    bare = phrase(2, np.zeros((0, 4), np.float32))
+    outcomes = from_samples(
+        [phrase(0, LEFT), phrase(1, LEFT), bare], [Grounding(heatmap=hit), lost, lost]
+    )
+    for name in ("pointing", "pixel_auprc", "pointing/in-field"):
+        assert value(GROUNDING_METRICS[name], outcomes) == 0.5
+    whole = from_samples([phrase(0, LEFT)], [Grounding(heatmap=hit)])
+    for name in ("cnr", "miou_swept"):
+        alone = value(GROUNDING_METRICS[name], whole)
+        assert value(GROUNDING_METRICS[name], outcomes) == pytest.approx(alone / 2)
+    # No box was given and none is expected: a miss in the map is no IoU of 0 over one phrase.
+    assert np.isnan(value(GROUNDING_METRICS["miou"], outcomes))
+    boxed = from_samples([phrase(0, LEFT), phrase(1, LEFT)], [Grounding(LEFT, heatmap=hit), lost])
+    assert value(GROUNDING_METRICS["miou"], boxed) == 0.5
+
+
 def test_without_heat_maps_nothing_is_scored():
     outcomes = from_samples([phrase(0, LEFT)], [Grounding(LEFT)])
     assert np.isnan(value(GROUNDING_METRICS["cnr"], outcomes))
