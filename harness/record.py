@@ -95,9 +95,7 @@ class RunRecord(Strict):
     exposure: Exposure = "unknown"
     scores: list[Score] = Field(default_factory=list)
     not_scored: dict[str, str] = Field(default_factory=dict)  # metric -> reason
-    counts: dict[str, float] = Field(
-        default_factory=dict
-    )  # unparsed, empty, tied share, cut tokens
+    counts: dict[str, float] = Field(default_factory=dict)  # malformed, empty, tied (a share), ...
     seconds: dict[str, float] = Field(default_factory=dict)  # by phase
     outcomes: dict[str, str] = Field(default_factory=dict)  # file in outcomes/ -> SHA-256
     private: bool = False  # text or pixels are stored (--store-text)

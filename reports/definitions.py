@@ -42,14 +42,21 @@ EXPOSURES = {
 }
 
 COUNT_TIPS = {
-    "unparsed": "Answers that could not be read; each is scored as wrong.",
     "malformed": "Answers that could not be read; each is scored as wrong.",
-    "empty": "Answers that say, readably, that nothing is there.",
-    "tied": "Share of queries whose best relevant candidate ties with one that is not.",
-    "cut_tokens": "Tokens of the texts that did not fit the model and were cut.",
-    "cut_texts": "Texts that did not fit the model and were cut.",
-    "phrases": "Phrases that were asked.",
     "failed": "Items the model failed on; each is a miss.",
+    "empty": "Answers that say, readably, that nothing is there.",
+    "phrases": "Phrases that were asked.",
+    "tied": "Share of queries whose best relevant candidate ties with one that is not.",
+    "tokens_cut": "Tokens of the texts that did not fit the model and were cut.",
+    "texts_cut": "Texts that did not fit the model and were cut.",
+    "queries": "Queries asked in each direction.",
+    "images": "Images ranked, distractors among them.",
+    "unique_texts": "Texts ranked, identical ones counted once.",
+    "threshold": "The value of a heat map from which on it counts as a box.",
+    "threshold_phrases": "Phrases of the validation split on which the threshold was chosen.",
+    "truth_lost_to_crop": "Mean share of a true box's area that the model's input does not show.",
+    "boxes_outside_view": "True boxes that the model's input does not show at all.",
+    "unread": "Descriptions of boxes in which no finding was recognized.",
 }
 
 STATUSES = {

@@ -101,9 +101,9 @@ def _pools(section: Section) -> list[str]:
 
 
 def count_names(rows: Sequence[Row]) -> list[str]:
-    """The counts that any row has, `unparsed` first, in a fixed order."""
+    """The counts that any row has, `malformed` first, in a fixed order."""
     names = {name for row in rows for name in row.record.counts}
-    first = ("unparsed", "empty", "tied")
+    first = ("malformed", "empty", "tied")
     return sorted(names, key=lambda n: (first.index(n) if n in first else len(first), n))
 
 

@@ -124,12 +124,12 @@ def _value(score: Score | None, note: str, *, interval: bool) -> Text:
 def _footer(panel: Panel, columns: Sequence[ColumnKey], section: Section) -> list[object]:
     lines = []
     counted = [
-        f"{row.model} {count_text(row.record, 'unparsed')}"
+        f"{row.model} {count_text(row.record, 'malformed')}"
         for row in panel.rows
-        if row.record.counts.get("unparsed")
+        if row.record.counts.get("malformed")
     ]
     if counted:
-        lines.append("unparsed answers, scored as wrong: " + ", ".join(counted))
+        lines.append("answers that could not be read, scored as wrong: " + ", ".join(counted))
     hidden = len(panel.columns) - len(columns)
     others = len(section.panels) - 1
     more = [f"{hidden} more columns"] * bool(hidden) + [f"{others} more panels"] * bool(others)

@@ -29,8 +29,9 @@ def store_threshold(asking: Asking, model: GroundingModel) -> dict[str, float]:
     Nothing is stored where there is no such split, or the model has no map of it (answers stored
     for the test split alone): box metrics are then not scored.
     """
-    if asking.sink.done_ids(KIND):
-        return {}
+    stored = read_threshold(asking.sink)
+    if stored is not None:
+        return _told(stored)
     dataset = asking.calibration()
     if dataset is None or dataset.name == asking.dataset.name == "manifest":
         return {}
@@ -45,6 +46,10 @@ def store_threshold(asking: Asking, model: GroundingModel) -> dict[str, float]:
         return {}
     chosen = choose_threshold(samples, answers, dataset=dataset.name, split=dataset.split)
     asking.sink.append(KIND, _frame(chosen))
+    return _told(chosen)
+
+
+def _told(chosen: Threshold) -> dict[str, float]:
     return {"threshold": chosen.value, "threshold_phrases": float(chosen.n)}
 
 

@@ -151,7 +151,15 @@ def score_ranks(
             scores += _scores(chosen, queries, groups, (direction, convention, options))
     counts = {"queries": float(len(pool.queries)), "images": float(len(samples))}
     counts["unique_texts"] = float(pool.texts)
+    counts["tied"] = _tied_share(found, conventions[0])
     return Scored(scores, _missing(chosen, scores), counts)
+
+
+def _tied_share(found: Mapping[str, RetrievalOutcomes], convention: str) -> float:
+    """The share of all queries, of both directions, that tie under the convention shown first."""
+    asked = [found[direction].under(convention) for direction in DIRECTIONS]
+    tied = np.concatenate([queries.tied[queries.rank > 0] for queries in asked])
+    return float(tied.mean())
 
 
 def _conventions(options: Mapping[str, Any]) -> list[str]:

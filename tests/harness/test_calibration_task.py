@@ -73,6 +73,9 @@ def test_the_threshold_is_chosen_elsewhere_and_kept_with_the_cell(tmp_path: Path
     assert miou(asked) == pytest.approx(1)  # the blob is the box
     row = asked.sink.read("threshold").iloc[0]
     assert (row["dataset"], row["split"]) == ("ms-cxr", "validation")
+    # Taken up again after it was killed while scoring, the record tells the same threshold.
+    again = replace(asked, calibration=lambda: pytest.fail("chosen twice"))
+    assert TASK.ask(again) == counts
 
 
 def test_without_a_validation_split_boxes_are_not_scored_and_maps_are(tmp_path: Path) -> None:

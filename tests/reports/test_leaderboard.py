@@ -182,12 +182,12 @@ def test_an_interval_is_printed_beside_its_value(record, recalls):
 
 
 def test_markdown_counts_what_was_asked_and_left_out(record):
-    text = markdown(sections([record(counts={"unparsed": 14, "tied": 0.021})]))
+    text = markdown(sections([record(counts={"malformed": 14, "tied": 0.021})]))
     assert (
         "n = 200 samples of 150 patients · ranked 200 texts and 200 images · 10 of 210 excluded"
         in text
     )
-    assert "| unparsed | tied |" in text
+    assert "| malformed | tied |" in text
     assert "| 14 | 2.1 % |" in text
 
 

@@ -35,6 +35,12 @@ def test_skipped_published_models_are_one_line(record):
     assert lines[0].startswith("6 models skipped: card-0, card-1, card-2, card-3 and 2 more.")
 
 
+def test_answers_that_could_not_be_read_are_counted_below_the_table(record):
+    text = screen([record("alpha", counts={"malformed": 14.0}), record("beta")])
+    assert "answers that could not be read, scored as wrong: alpha 14\n" in text
+    assert "could not be read" not in screen([record("alpha", counts={"malformed": 0.0})])
+
+
 def test_brackets_in_a_name_are_no_console_markup(record):
     assert "[red]x[/red]" in screen([record("[red]x[/red]")])
 

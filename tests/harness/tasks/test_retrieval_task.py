@@ -113,6 +113,8 @@ def test_pair_scores_rank_as_their_matrix_does(dataset: Dataset, tmp_path: Path)
     # the two texts that are one wording tie, and the tie counts against the model
     assert recall(by_study, "image_to_text") == 3 / 5
     assert recall(by_study, "text_to_image") == 3 / 5
+    # two queries of five tie in each direction; under same_text those ties are no rivals
+    assert (by_study.counts["tied"], found.counts["tied"]) == (4 / 10, 0)
 
 
 def test_pair_scores_have_no_chunks_to_average(dataset: Dataset, tmp_path: Path) -> None:
