@@ -147,33 +147,43 @@ def _cells_of(
     options, policies = _checked_options(evaluation)
     for policy in policies:
         for handle in handles:
-            if policy != policies[0] and handle.entry.kind == "control":
+            if policy != policies[0] and _embeds_no_text(handle):
                 continue
-            many = _is_seeded(handle) and len(seeds) > 1
-            for seed in seeds if many else seeds[:1]:
-                yield CellPlan(
-                    evaluation, _seeded(handle, seed) if many else handle, policy, seed, options
-                )
+            for seed, drawn in _by_seed(handle, seeds):
+                yield CellPlan(evaluation, drawn, policy, seed, options)
+
+
+def _embeds_no_text(handle: Handle) -> bool:
+    """Whether it is a control that is the same under every text policy; a shuffled model is not."""
+    return handle.entry.kind == "control" and handle.reference.target != "shuffled"
+
+
+def _by_seed(handle: Handle, seeds: Sequence[int]) -> Iterator[tuple[int, Handle]]:
+    """The model once, or once per seed if its answers depend on the suite's seeds."""
+    if not _is_seeded(handle):
+        yield seeds[0], handle
+        return
+    for seed in seeds:
+        name = handle.reference.name
+        # Its own default is 0: a lone seed 0 need not be said, so that the row keeps its key.
+        if len(seeds) > 1:
+            yield seed, _seeded(handle, seed, f"{name}-seed{seed}")
+        else:
+            yield seed, _seeded(handle, seed, name) if seed else handle
 
 
 def _is_seeded(handle: Handle) -> bool:
-    """Whether the answers depend on the suite's seed."""
+    """Whether the answers depend on the suite's seed; an option `seed` of its own goes before."""
     target, options = handle.reference.target, handle.reference.options
-    return target == "shuffled" or (
-        target == "in-context" and options.get("retriever") in _DRAWN and "seed" not in options
-    )
+    drawn = target == "in-context" and options.get("retriever") in _DRAWN
+    return (target == "shuffled" or drawn) and "seed" not in options
 
 
-def _seeded(handle: Handle, seed: int) -> Handle:
+def _seeded(handle: Handle, seed: int, name: str) -> Handle:
     reference = handle.reference
-    named = reference.model_copy(
-        update={
-            "name": f"{reference.name}-seed{seed}",
-            "use": reference.target,
-            "options": {**reference.options, "seed": seed},
-        }
-    )
-    return Handle(named, handle.entry)
+    options = {**reference.options, "seed": seed}
+    update = {"name": name, "use": reference.target, "options": options}
+    return Handle(reference.model_copy(update=update), handle.entry)
 
 
 def _checked_options(evaluation: Evaluation) -> tuple[dict[str, Any], list[str]]:

@@ -126,7 +126,7 @@ def _share_controls(grouped: dict[SectionKey, list[RunRecord]]) -> None:
     A control embeds no text, so it is run under one text policy and stands in the tables of all.
     """
     for key, members in grouped.items():
-        if any(r.model.control for r in members) or all(r.status == "skipped" for r in members):
+        if any(map(_is_control, members)) or all(r.status == "skipped" for r in members):
             continue
         for other, found in grouped.items():
             if replace(other, text_policy=key.text_policy) == key:

@@ -161,3 +161,11 @@ def test_every_shipped_suite_resolves(file: Path) -> None:
         pytest.skip("has a schema of its own")
     suite, _ = read_suite(str(file), environ={})
     assert plan_cells(suite)
+
+
+def test_the_probe_suite_asks_each_model_about_other_patients_too() -> None:
+    """Protocol, section 4: `text-only` and `shuffled` stand beside every model."""
+    suite, _ = read_suite("suites/probe.yaml", environ={})
+    shuffled = {m.options["model"] for m in suite.models if m.use == "shuffled"}
+    controls = {"oracle", "text-only", "chance", "collapsed"}
+    assert {m.name for m in suite.models if m.use != "shuffled"} == shuffled | controls

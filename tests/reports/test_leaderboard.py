@@ -305,3 +305,8 @@ def test_controls_stand_in_the_table_of_every_text_policy(record):
     found = {s.key.text_policy: [r.model for r in s.panels[0].rows] for s in sections(rows)}
     assert found["chunk-mean"] == ["alpha", "chance"]
     assert len(leaderboard_frame(rows)) == 4 * 6  # the CSV holds every number once
+    # A shuffled model embeds texts, so it has a row of its own there, beside the shared control.
+    shuffled = {"control": True, "reference": {"use": "shuffled"}}
+    rows.append(record("alpha-shuffled", text_policy="chunk-mean", card=shuffled))
+    found = {s.key.text_policy: [r.model for r in s.panels[0].rows] for s in sections(rows)}
+    assert sorted(found["chunk-mean"]) == ["alpha", "alpha-shuffled", "chance"]
