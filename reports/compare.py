@@ -1,5 +1,6 @@
 """Is the difference between two models real? Paired differences per table, metric and group."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -85,24 +86,31 @@ def pair_up(
     """Pairs of sides that were asked the same table; `by_model` also wants the same model.
 
     Raises:
-        BenchError: two sides of one table were asked different data.
+        BenchError: all others that were asked a side's table were asked different data.
     """
     for a in ours:
-        for b in theirs:
-            if a.record.key == b.record.key and a.runs is b.runs:
-                continue
-            if by_model and a.record.model.name != b.record.model.name:
-                continue
-            one, two = section_key(a.record), section_key(b.record)
-            if replace(one, fingerprint="") != replace(two, fingerprint=""):
-                continue
-            if one.fingerprint != two.fingerprint:
-                raise BenchError(
-                    f"{a.record.model.name} on {one.task} {one.dataset} {one.split}: asked on data "
-                    f"{one.fingerprint[:12]}, {b.record.model.name} on {two.fingerprint[:12]}. "
-                    "Only cells on the same data can be compared: use the same --data and --limit."
-                )
-            yield a, b
+        one = section_key(a.record)
+        named = replace(one, fingerprint="")
+        others = [
+            b
+            for b in theirs
+            if replace(section_key(b.record), fingerprint="") == named
+            and not (by_model and a.record.model.name != b.record.model.name)
+            and not (a.record.key == b.record.key and a.runs is b.runs)
+        ]
+        same = [b for b in others if section_key(b.record).fingerprint == one.fingerprint]
+        if others and not same:
+            raise _other_data(a.record, others[0].record)
+        yield from ((a, b) for b in same)
+
+
+def _other_data(a: RunRecord, b: RunRecord) -> BenchError:
+    data, other = a.dataset, b.dataset
+    return BenchError(
+        f"{a.model.name} on {a.task} {data.name} {data.split}: asked on data "
+        f"{data.fingerprint[:12]}, {b.model.name} on {other.fingerprint[:12]}. Only cells on the "
+        "same data can be compared: use the same --data and --limit."
+    )
 
 
 def compare_all(
@@ -120,7 +128,9 @@ def compare_all(
         known = sorted({q.metric for a, b in pairs for q in questions_of(a.record, b.record, ())})
         wanted = ", ".join(metrics) or "any metric"
         raise BenchError(f"no score of both for {wanted}. Both have: {', '.join(known) or '-'}.")
-    found = [_compare(a, b, source, metrics) for a, b in kept]
+    largest = max(Counter((section_key(a.record), b.record.key) for a, b in kept).values())
+    draws = max(PERMUTATIONS, DRAWS_PER_TEST * largest)
+    found = [_compare((a, b), source, metrics, draws) for a, b in kept]
     families: dict[object, list[int]] = {}
     for index, item in enumerate(found):
         if item.lines[0].difference.p is not None:
@@ -128,7 +138,6 @@ def compare_all(
             families.setdefault(at, []).append(index)
     for members in families.values():
         p_values = {str(i): found[i].lines[0].difference.p or 0.0 for i in members}
-        draws = max(PERMUTATIONS, DRAWS_PER_TEST * len(members))
         for index, adjusted in holm(p_values, draws=draws).items():
             item = found[int(index)]
             first = replace(item.lines[0], adjusted=adjusted)
@@ -136,7 +145,10 @@ def compare_all(
     return found
 
 
-def _compare(a: Side, b: Side, source: DatasetSource, metrics: Sequence[str]) -> Comparison:
+def _compare(
+    pair: tuple[Side, Side], source: DatasetSource, metrics: Sequence[str], permutations: int
+) -> Comparison:
+    a, b = pair
     questions = questions_of(a.record, b.record, metrics)
     asked = [open_cell(side.record, side.runs, source) for side in (a, b)]
     lines: list[Line] = []
@@ -144,7 +156,7 @@ def _compare(a: Side, b: Side, source: DatasetSource, metrics: Sequence[str]) ->
     for index, question in enumerate(questions):
         cells = [ask(question) for ask in asked]
         check_aligned(cells)
-        lines.append(_line(question, cells, "all", PERMUTATIONS))
+        lines.append(_line(question, cells, "all", permutations))
         if index == 0:
             names = [name for name in cells[0].groups if name != "all"]
             groups = [_line(question, cells, name, 0) for name in names]

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.metrics.bootstrap import MIN_PATIENTS
 from reports.compare import Comparison, Line
 from reports.definitions import DIRECTIONS, PHANTOM_SENTENCE, TASKS, definition
 from reports.leaderboard import template_environment
@@ -47,7 +48,9 @@ def sentence(item: Comparison) -> str:
     line = item.lines[0]
     what = label(line)
     if line.verdict == "no interval":
-        return f"{what}: fewer than 20 patients, so nothing is said about {a} and {b}."
+        few = line.difference.patients < MIN_PATIENTS
+        why = f"fewer than {MIN_PATIENTS} patients" if few else "it has no interval"
+        return f"{what}: {why}, so nothing is said about {a} and {b}."
     if line.verdict == "not told apart":
         return f"{a} and {b} cannot be told apart on {what}."
     winner, loser = (a, b) if line.verdict == "better" else (b, a)

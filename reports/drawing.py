@@ -16,6 +16,7 @@ INK = (238, 240, 243)
 QUIET = (150, 156, 164)
 BAR = (22, 24, 28)
 
+SMALLEST = 9  # pixels of the side of a drawn box: two rims and something between
 HEAT_STRENGTH = 0.55  # opacity of the hottest pixel: the film must stay readable beneath it
 
 
@@ -90,10 +91,11 @@ def _heated(film: PilImage.Image, heatmap: np.ndarray) -> PilImage.Image:
 
 
 def _solid(draw: ImageDraw.ImageDraw, box: np.ndarray) -> None:
-    draw.rectangle([float(v) for v in box], outline=(0, 0, 0), width=4)
-    inner = box + np.array([1, 1, -1, -1])
-    if inner[2] > inner[0] and inner[3] > inner[1]:
-        draw.rectangle([float(v) for v in inner], outline=TRUE_COLOR, width=2)
+    # A box of a few pixels is drawn as a frame around it: its color must be seen.
+    rim = np.maximum((SMALLEST - (box[2:] - box[:2])) / 2, 0)
+    shown = np.concatenate([box[:2] - rim, box[2:] + rim])
+    draw.rectangle(shown.tolist(), outline=(0, 0, 0), width=4)
+    draw.rectangle((shown + np.array([1, 1, -1, -1])).tolist(), outline=TRUE_COLOR, width=2)
 
 
 def _dashed(draw: ImageDraw.ImageDraw, box: np.ndarray, dash: float = 6.0) -> None:

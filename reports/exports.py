@@ -17,7 +17,7 @@ from harness.record import RunRecord
 from harness.samples import Dataset, PhraseBoxes
 from harness.store import safe_name
 from harness.tasks import find_task
-from harness.tasks.grounding import read_answers
+from harness.tasks.grounding import stored_answers
 from reports.definitions import definition, is_key
 from reports.runs import DatasetSource, Runs
 
@@ -108,7 +108,7 @@ def coco_files(
     it holds annotations made under an agreement; phrases are never written.
     """
     samples = [s for s in dataset.samples if isinstance(s, PhraseBoxes)]
-    answers = read_answers(runs.cell(record).read("boxes"))
+    answers = stored_answers(runs.cell(record))
     sizes = {s.image.image_id: Image(s.image.image_id, s.image.file).size() for s in samples}
     results: list[dict[str, Any]] = []
     for number, sample in enumerate(samples, 1):

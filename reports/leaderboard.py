@@ -28,12 +28,12 @@ from reports.markdown import (
 )
 from reports.screen import print_leaderboard
 from reports.tables import Section, primary_column, sections
-from reports.tidy import SectionKey, leaderboard_frame
+from reports.tidy import leaderboard_frame
 
 __all__ = ["Picture", "leaderboard_frame", "print_leaderboard", "write_leaderboard"]
 
 PICTURES = 12  # per table
-SampleSource = Callable[[SectionKey], Sequence[Picture]]
+SampleSource = Callable[[Section], Sequence[Picture]]
 
 
 def write_leaderboard(
@@ -106,7 +106,7 @@ def _pictures(section: Section, samples: SampleSource | None) -> list[tuple[str,
     """Data URI and caption of each picture, none where they may not leave the machine."""
     if samples is None or section.restricted:
         return []
-    return [(data_uri(p.image), p.caption) for p in list(samples(section.key))[:PICTURES]]
+    return [(data_uri(p.image), p.caption) for p in list(samples(section))[:PICTURES]]
 
 
 def data_uri(image: PilImage.Image) -> str:

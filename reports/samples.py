@@ -44,9 +44,9 @@ def spread(count: int, most: int = PER_TABLE) -> list[int]:
 
 
 def _grounding(row: Row, dataset: Dataset, runs: Runs) -> list[Picture]:
-    from harness.tasks.grounding import read_answers
+    from harness.tasks.grounding import stored_answers
 
-    answers = read_answers(runs.cell(row.record).read("boxes"))
+    answers = stored_answers(runs.cell(row.record))
     boxed = [s for s in dataset.samples if isinstance(s, PhraseBoxes) and len(s.boxes)]
     movable = [s for s in boxed if s.kind == "finding" and not s.fixed] or boxed
     pictures = []

@@ -16,12 +16,11 @@ from reports.page import script_hash, template_source
 from reports.viewer_data import (
     SIDES,
     Gallery,
-    heatmap_bytes,
-    image_bytes,
     sample_detail,
     sample_rows,
     table_list,
 )
+from reports.viewer_pixels import heatmap_bytes, image_bytes
 
 HOST = "127.0.0.1"
 COOKIE = "bench-view"

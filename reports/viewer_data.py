@@ -1,21 +1,19 @@
 """What the viewer shows: tables, samples with both models' outcomes, pixels read when asked."""
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from threading import RLock
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image as PilImage
 
 from harness.errors import BenchError
-from harness.images import Image
+from harness.metrics.calibration import with_boxes
 from harness.models import Grounding
 from harness.record import RunRecord
-from harness.samples import Dataset, ImageRef, ImageText, PhraseBoxes
+from harness.samples import Dataset, ImageText, PhraseBoxes
+from harness.tasks.calibration import read_threshold
 from harness.tasks.grounding import read_answers
-from reports.drawing import PREDICTED_COLOR
 from reports.paired import Question, open_cell
 from reports.runs import DatasetSource, Runs
 from reports.sides import comparable
@@ -209,8 +207,7 @@ def sample_detail(
 
 def _answer(gallery: Gallery, table: int, what: tuple[RunRecord, str]) -> dict[str, Any]:
     record, sample_id = what
-    row = gallery.frame(record).loc[[sample_id]]
-    answer: Grounding = read_answers(row)[sample_id]
+    answer = _stored(gallery, record, sample_id)
     iou = gallery.values(record, Question("miou")).get(sample_id)
     return {
         "boxes": answer.boxes.tolist(),
@@ -221,6 +218,14 @@ def _answer(gallery: Gallery, table: int, what: tuple[RunRecord, str]) -> dict[s
         "heatmap": answer.heatmap is not None,
         "demonstrations": [_demonstration(gallery, table, d) for d in answer.demonstrations],
     }
+
+
+def _stored(gallery: Gallery, record: RunRecord, sample_id: str) -> Grounding:
+    """The answer as it was scored: a heat map has become boxes by the cell's threshold."""
+    answer = read_answers(gallery.frame(record).loc[[sample_id]])[sample_id]
+    cell = gallery.runs.cell(record)
+    threshold = gallery.remembered(("threshold", record.key), lambda: read_threshold(cell))
+    return answer if threshold is None else with_boxes([answer], threshold)[0]
 
 
 def _demonstration(gallery: Gallery, table: int, sample_id: str) -> dict[str, Any]:
@@ -256,41 +261,3 @@ def _ranking(gallery: Gallery, table: int, what: tuple[RunRecord, str, str]) -> 
         if found_id in by_id
     ]
     return {"rank": int(row[f"rank/{_relevance(gallery.tables[table])}"]), "top": top}
-
-
-def image_bytes(gallery: Gallery, table: int, sample_id: str, side: int) -> bytes:
-    """The sample's film as JPEG, longest side at most `side`, read now and kept nowhere.
-
-    Raises:
-        KeyError: no such sample.
-        BenchError: the file cannot be read.
-    """
-    at: ImageRef = gallery.sample(table, sample_id).image
-    pixels = Image(at.image_id, at.file).read(side)
-    film = PilImage.fromarray(pixels)
-    film.thumbnail((side, side), PilImage.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    film.save(buffer, "JPEG", quality=88)
-    return buffer.getvalue()
-
-
-def heatmap_bytes(gallery: Gallery, record: RunRecord, sample_id: str) -> bytes:
-    """The heat map as a PNG in orange, clear where it is low or was not looked at.
-
-    Raises:
-        KeyError: the model gave none.
-    """
-    answer = read_answers(gallery.frame(record).loc[[sample_id]])[sample_id]
-    if answer.heatmap is None:
-        raise KeyError(f"heat map of {sample_id}")
-    values = answer.heatmap
-    seen = np.isfinite(values)
-    low = float(values[seen].min()) if seen.any() else 0.0
-    high = float(values[seen].max()) if seen.any() else 1.0
-    unit = np.where(seen, (values - low) / (high - low or 1.0), 0.0)
-    pixels = np.zeros((*values.shape, 4), np.uint8)
-    pixels[..., :3] = PREDICTED_COLOR
-    pixels[..., 3] = np.clip(unit * 190, 0, 255)
-    buffer = io.BytesIO()
-    PilImage.fromarray(pixels, "RGBA").save(buffer, "PNG")
-    return buffer.getvalue()

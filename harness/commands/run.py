@@ -176,12 +176,18 @@ def _is_current(done: Done, folder: Path) -> bool:
 
 
 def _write(done: Done, folder: Path) -> None:
-    from harness.commands.pictures import sample_pictures
     from reports.leaderboard import write_leaderboard
+    from reports.runs import Runs
+    from reports.samples import sample_pictures
 
     records = [record for record, _ in done]
-    pictures = sample_pictures(done, folder)
-    write_leaderboard(records, folder, samples=pictures)
+    loaded = {record.key: (data.dataset, data.reason) for record, data in done}
+    runs = Runs(tuple(records), dict.fromkeys(loaded, folder))
+    write_leaderboard(
+        records,
+        folder,
+        samples=lambda section: sample_pictures(section, runs, lambda r: loaded[r.key]),
+    )
     write_text(folder / STAMP, _stamp(done))
 
 

@@ -225,6 +225,15 @@ def _grounding(row: Mapping[Any, Any]) -> Grounding:
     )
 
 
+def stored_answers(sink: OutcomeSink) -> dict[str, Grounding]:
+    """Sample id to the stored answer; heat maps have become boxes by the cell's threshold."""
+    found = read_answers(sink.read(KIND))
+    threshold = read_threshold(sink)
+    if threshold is None:
+        return found
+    return dict(zip(found, with_boxes(list(found.values()), threshold), strict=True))
+
+
 def answered(dataset: Dataset, sink: OutcomeSink) -> tuple[list[PhraseBoxes], list[Grounding]]:
     """The phrases and their stored answers; heat maps have become boxes by the cell's threshold.
 
@@ -232,16 +241,14 @@ def answered(dataset: Dataset, sink: OutcomeSink) -> tuple[list[PhraseBoxes], li
         BenchError: a phrase has no stored answer.
     """
     samples = [s for s in dataset.samples if isinstance(s, PhraseBoxes)]
-    stored = read_answers(sink.read(KIND))
+    stored = stored_answers(sink)
     missing = [s.sample_id for s in samples if s.sample_id not in stored]
     if missing:
         raise BenchError(
             f"{len(missing)} of {len(samples)} phrases have no answer, the first is "
             f"{missing[0]!r}. Run the suite again: it computes what is missing."
         )
-    answers = [stored[s.sample_id] for s in samples]
-    threshold = read_threshold(sink)
-    return samples, answers if threshold is None else with_boxes(answers, threshold)
+    return samples, [stored[s.sample_id] for s in samples]
 
 
 def score_answers(

@@ -122,6 +122,36 @@ def test_other_data_are_refused(toy_runs):
         list(pair_up([Side(record, runs)], [changed], by_model=False))
 
 
+def test_a_folder_with_tables_of_two_limits_is_compared_like_with_like(toy_runs):
+    runs = read_runs([toy_runs])
+    sharp, blunt = (
+        next(r for r in runs.records if r.model.name == name and r.task == "retrieval")
+        for name in ("sharp", "blunt")
+    )
+    data = sharp.dataset.model_copy(update={"fingerprint": "0" * 64})
+    first, second = Side(sharp, runs), Side(blunt, runs)
+    limited = Side(blunt.model_copy(update={"dataset": data, "key": "0" * 64}), runs)
+    assert list(pair_up([first], [limited, second], by_model=False)) == [(first, second)]
+
+
+def test_a_family_of_many_models_gets_the_draws_that_holm_asks_for(toy_runs, monkeypatch):
+    monkeypatch.setattr("reports.compare.PERMUTATIONS", 20)
+    asked = []
+
+    def count(*given):
+        asked.append(given[-1])
+        raise BenchError("enough")
+
+    monkeypatch.setattr("reports.compare._compare", count)
+    runs = read_runs([toy_runs])
+    sides = [Side(r, runs) for r in runs.records if r.task == "retrieval" and r.scores]
+    named = {side.record.model.name: side for side in sides}
+    pairs = [(named[name], named["sharp"]) for name in ("blunt", "blunter", "leaky")]
+    with pytest.raises(BenchError, match="enough"):
+        compare_all(pairs, dataset_source({}))
+    assert asked == [3 * 100]
+
+
 def test_an_analytic_control_has_no_samples_to_compare(toy_runs):
     with pytest.raises(BenchError, match="without outcomes of single samples"):
         find_sides("chance", [toy_runs])

@@ -65,3 +65,9 @@ def test_the_same_sample_gives_the_same_bytes(film):
 def test_a_box_at_the_border_or_tiny_is_drawn_without_error(film, box):
     boxes = np.float32([box])
     assert draw_sample(film, true=boxes, predicted=boxes).size[0] == 320
+
+
+@pytest.mark.parametrize("box", [[0.5, 0.5, 0.501, 0.501], [0.998, 0, 1, 1], [0, 0, 0.003, 0.003]])
+def test_a_tiny_box_is_seen(film, box):
+    picture = draw_sample(film, true=np.float32([box]))
+    assert colored(picture, TRUE_COLOR, slice(0, 240)).sum() >= 8
