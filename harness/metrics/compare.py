@@ -28,7 +28,7 @@ class Difference:
 
     Attributes:
         value: the difference; positive means a has the larger number.
-        low: lower end, None below 20 patients.
+        low: lower end, None below 20 patients or where no draw could be scored.
         high: upper end.
         p: two-sided permutation p value; None if none was asked for.
         n: outcomes both were scored on.
@@ -134,7 +134,8 @@ def permutation_p(
     for block in range(math.ceil(draws / BLOCK)):
         words = raw_words(seed, "permutation", block, BLOCK * count)
         swap = flips(words, (BLOCK, count)).astype(np.float64)[: draws - block * BLOCK]
-        extreme += int((np.abs(differences(swap)) >= observed).sum())
+        # Said this way round, a draw that cannot be scored (NaN) speaks for chance.
+        extreme += int((~(np.abs(differences(swap)) < observed)).sum())
     return (extreme + 1) / (draws + 1)
 
 
@@ -175,6 +176,8 @@ def paired_difference(
     drawn = draw_values([(metric, a), (metric, b)], codes, draws, seed)
     apart = drawn[0] - drawn[1]
     apart = apart[np.isfinite(apart)]
+    if len(apart) < 2:
+        return Difference(value, None, None, p, len(a), persons, None)
     low, high = np.quantile(apart, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     detectable = smallest_detectable(float(apart.std(ddof=1)))
     return Difference(value, float(low), float(high), p, len(a), persons, detectable)

@@ -59,6 +59,16 @@ def test_below_twenty_patients_there_is_no_interval():
     assert paired_difference(metric(), rows, codes).low is None
 
 
+def test_a_ratio_that_nothing_can_be_said_of_has_neither_interval_nor_small_p():
+    """As the precision of two models that never name a finding: 0 / 0 in every draw."""
+    metric = Metric("m", lambda rows: rows, ratio, "")
+    rows = np.zeros((30, 2))
+    found = paired_difference(metric, (rows, rows), np.arange(30), draws=50, permutations=99)
+    assert np.isnan(found.value)
+    assert (found.low, found.high, found.detectable) == (None, None, None)
+    assert found.p == 1
+
+
 def test_outcomes_that_one_model_was_not_scored_on_leave_the_comparison():
     (a, b), codes = pair()
     a[:6] = np.nan
