@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def _result(record: RunRecord) -> dict[str, Any]:
         "task": {"type": task.get(record.task, "image-to-text"), "name": record.task},
         "dataset": {
             "type": data.name,
-            "name": f"{kind}{data.name} ({data.cohort or 'all'})",
+            "name": f"{kind}{data.name} ({', '.join(_variant(record))})",
             "split": data.split,
             "revision": data.fingerprint[:16],
         },
@@ -69,6 +70,12 @@ def _result(record: RunRecord) -> dict[str, Any]:
             if score.group == "all" and score.value is not None and is_key(score.metric)
         ],
     }
+
+
+def _variant(record: RunRecord) -> list[str]:
+    """The cohort and, where it is not the model's own truncation, how long texts were read."""
+    policy = [f"text {record.text_policy}"] * (record.text_policy != "official")
+    return [record.dataset.cohort or "all", *policy]
 
 
 def outcomes_frame(runs: Runs, *, private: bool = False) -> pd.DataFrame:
@@ -99,14 +106,21 @@ def _head(record: RunRecord) -> tuple[object, ...]:
 
 
 def coco_files(
-    record: RunRecord, dataset: Dataset, runs: Runs, *, private: bool = False
+    record: RunRecord,
+    dataset: Dataset,
+    runs: Runs,
+    *,
+    stems: tuple[str, str] | None = None,
+    private: bool = False,
 ) -> dict[str, str]:
     """COCO results of a grounding cell by file name: one COCO image per (image, phrase).
 
     The results hold the model's boxes in pixels of the original image (score 1 where the model
     gives none). The truth file, for pycocotools, is left out for restricted data unless `private`:
-    it holds annotations made under an agreement; phrases are never written.
+    it holds annotations made under an agreement; phrases are never written. `stems` are what the
+    names of both begin with, if not the names of data and model.
     """
+    answer_stem, truth_stem = stems or _stems([record])[record.key]
     samples = [s for s in dataset.samples if isinstance(s, PhraseBoxes)]
     answers = stored_answers(runs.cell(record))
     sizes = {s.image.image_id: Image(s.image.image_id, s.image.file).size() for s in samples}
@@ -118,12 +132,35 @@ def coco_files(
         boxes = to_xywh(answer.boxes, width=width, height=height).tolist()
         for box, score in zip(boxes, scores, strict=True):
             results.append({"image_id": number, "category_id": 1, "bbox": box, "score": score})
-    stem = safe_name(f"{record.dataset.name}-{record.dataset.split}-{record.model.name}")
-    files = {f"{stem}.coco-results.json": json.dumps(results)}
+    files = {f"{answer_stem}.coco-results.json": json.dumps(results)}
     if private or not record.dataset.restricted:
-        truth = safe_name(f"{record.dataset.name}-{record.dataset.split}")
-        files[f"{truth}.coco-truth.json"] = json.dumps(_truth(samples, sizes))
+        files[f"{truth_stem}.coco-truth.json"] = json.dumps(_truth(samples, sizes))
     return files
+
+
+def _stems(records: Sequence[RunRecord]) -> dict[str, tuple[str, str]]:
+    """Key -> what the names of its results and of its truth begin with.
+
+    The cohort is named where it is not a dataset's own; the key or fingerprint where two cells
+    would still share a name (runs with and without a limit, phantoms beside real data).
+    """
+    data = {r.key: _name_of_data(r) for r in records}
+    models = {r.key: f"{data[r.key]}-{r.model.name}" for r in records}
+    twins = Counter(models.values())
+    prints = Counter(where for where, _ in {(data[r.key], r.dataset.fingerprint) for r in records})
+    return {
+        r.key: (
+            safe_name(models[r.key] + f"-{r.key[:8]}" * (twins[models[r.key]] > 1)),
+            safe_name(data[r.key] + f"-{r.dataset.fingerprint[:8]}" * (prints[data[r.key]] > 1)),
+        )
+        for r in records
+    }
+
+
+def _name_of_data(record: RunRecord) -> str:
+    data = record.dataset
+    cohort = "" if data.cohort in ("", "as-given", "frontal") else f"-{data.cohort}"
+    return f"{data.name}-{data.split}{cohort}"
 
 
 def _truth(
@@ -181,9 +218,10 @@ def _coco(
     records: Sequence[RunRecord], runs: Runs, source: DatasetSource, *, private: bool
 ) -> dict[str, str]:
     files: dict[str, str] = {}
+    stems = _stems(records)
     for record in records:
         dataset, reason = source(record)
         if dataset is None:
             raise BenchError(f"{record.dataset.name}: image sizes are needed: {reason}")
-        files |= coco_files(record, dataset, runs, private=private)
+        files |= coco_files(record, dataset, runs, stems=stems[record.key], private=private)
     return files

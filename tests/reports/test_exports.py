@@ -46,6 +46,35 @@ def test_a_phantom_is_named_in_the_model_card(record):
     assert "phantom twin of mimic-cxr" in model_index([record(data={"phantom": True})])
 
 
+def test_both_readings_of_long_texts_are_told_apart_in_the_model_card(record):
+    from reports.exports import model_index
+
+    both = yaml.safe_load(model_index([record(), record(text_policy="chunk-mean")]))
+    names = [result["dataset"]["name"] for result in both["model-index"][0]["results"]]
+    assert len(set(names)) == 2
+    assert names[1].endswith(", text chunk-mean)")
+
+
+def test_no_coco_file_is_written_over_by_another_cells(record):
+    from reports.exports import _stems
+
+    def cell(key, model="m", **data):
+        given = {"name": "ms-cxr", "split": "test", "cohort": "frontal", "fingerprint": "a" * 64}
+        return record(model, key=key * 64, task="grounding", data={**given, **data})
+
+    lone = _stems([cell("1"), cell("2", "other"), cell("3", cohort="made-up")])
+    assert list(lone.values()) == [
+        ("ms-cxr-test-m", "ms-cxr-test"),
+        ("ms-cxr-test-other", "ms-cxr-test"),
+        ("ms-cxr-test-made-up-m", "ms-cxr-test-made-up"),
+    ]
+    limited = _stems([cell("1"), cell("2", fingerprint="b" * 64)])
+    assert list(limited.values()) == [
+        ("ms-cxr-test-m-11111111", "ms-cxr-test-aaaaaaaa"),
+        ("ms-cxr-test-m-22222222", "ms-cxr-test-bbbbbbbb"),
+    ]
+
+
 def test_the_coco_files_give_a_perfect_model_an_ap_of_one(written):
     import contextlib
 
