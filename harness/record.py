@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
+KEY_DIGITS = 12  # of a cell's key in the name of its folder
 
 Status = Literal["ok", "failed", "timeout", "out_of_memory", "skipped", "not_scored", "not_taught"]
 Exposure = Literal["external", "internal", "contaminated", "unknown"]
@@ -106,4 +107,4 @@ class RunRecord(Strict):
 
 def cell_folder(task: str, dataset: str, split: str, model: str, key: str) -> str:
     """The folder name of a cell below `cells/` (design: store)."""
-    return f"{task}-{dataset}-{split}-{model}-{key[:12]}"
+    return f"{task}-{dataset}-{split}-{model}-{key[:KEY_DIGITS]}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.atomic import write_json
+from harness.datasets.table import dataset_spec
 from harness.plan import CellPlan
 
 NAME = "plan.json"
@@ -13,7 +14,7 @@ NAME = "plan.json"
 
 @dataclass(frozen=True)
 class Planned:
-    """One cell that a run meant to fill."""
+    """One cell that a run meant to fill; `cohort` is "" in plans of earlier versions."""
 
     task: str
     dataset: str
@@ -21,6 +22,7 @@ class Planned:
     model: str
     text_policy: str
     seed: int
+    cohort: str = ""
 
 
 def write_plan(folder: Path, cells: Sequence[CellPlan]) -> None:
@@ -37,6 +39,7 @@ def write_plan(folder: Path, cells: Sequence[CellPlan]) -> None:
             model=cell.handle.reference.name,
             text_policy=cell.text_policy,
             seed=cell.seed,
+            cohort=cell.evaluation.cohort or dataset_spec(cell.evaluation.dataset).cohorts[0],
         )
         for cell in cells
     ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.process_start import machine_id, process_start
-from harness.record import RunRecord
+from harness.record import KEY_DIGITS, RunRecord
 from harness.store import safe_name
 from reports.plan_file import Planned, read_plan
 
@@ -23,6 +23,8 @@ class CellState:
     model: str
     state: str
     detail: str = ""
+    cohort: str = ""
+    text_policy: str = "official"
 
 
 @dataclass(frozen=True)
@@ -35,24 +37,42 @@ class Owner:
 
 def cell_states(folder: Path, records: Sequence[RunRecord]) -> list[CellState]:
     """Every cell of the plan, and those beyond it, with its state."""
-    states = [_planned(folder, item, records) for item in read_plan(folder)]
-    known = {(s.task, s.dataset, s.split, s.model) for s in states}
-    for record in records:
-        at = (record.task, record.dataset.name, record.dataset.split, record.model.name)
-        if at not in known:
-            states.append(CellState(*at, record.status, record.reason))
-    return states
+    plan = read_plan(folder)
+    found = {id(record) for item in plan for record in records if _is_of(record, item)}
+    states = [_planned(folder, item, records) for item in plan]
+    return [*states, *(_state(record) for record in records if id(record) not in found)]
+
+
+def _state(record: RunRecord) -> CellState:
+    data = record.dataset
+    return CellState(
+        task=record.task,
+        dataset=data.name,
+        split=data.split,
+        model=record.model.name,
+        state=record.status,
+        detail=record.reason,
+        cohort=data.cohort,
+        text_policy=record.text_policy,
+    )
+
+
+def _is_of(record: RunRecord, item: Planned) -> bool:
+    data = record.dataset
+    found = (record.task, data.name, data.split, record.model.name, record.text_policy)
+    wanted = (item.task, item.dataset, item.split, item.model, item.text_policy)
+    # A record of data that could not be had bears the suite's cohort, which may be none.
+    return found == wanted and (not item.cohort or data.cohort in ("", item.cohort))
 
 
 def _planned(folder: Path, item: Planned, records: Sequence[RunRecord]) -> CellState:
+    mine = [record for record in records if _is_of(record, item)]
+    if mine:
+        return _state(mine[0])
     at = (item.task, item.dataset, item.split, item.model)
-    for record in records:
-        data = record.dataset
-        found = (record.task, data.name, data.split, record.model.name)
-        if found == at and record.text_policy == item.text_policy:
-            return CellState(*at, record.status, record.reason)
     rows = _rows_so_far(folder, at)
-    return CellState(*at, "started", f"{rows:,} rows kept") if rows else CellState(*at, "waiting")
+    state, detail = ("started", f"{rows:,} rows kept") if rows else ("waiting", "")
+    return CellState(*at, state, detail, item.cohort, item.text_policy)
 
 
 def _rows_so_far(folder: Path, at: tuple[str, str, str, str]) -> int:
@@ -61,7 +81,8 @@ def _rows_so_far(folder: Path, at: tuple[str, str, str, str]) -> int:
 
     prefix = "-".join(safe_name(part) for part in at)
     rows = 0
-    for cell in (folder / "cells").glob(f"{prefix}-*"):
+    # The name of one model may begin another's: what follows it is a key.
+    for cell in (folder / "cells").glob(f"{prefix}-{'[0-9a-f]' * KEY_DIGITS}"):
         if (cell / "record.json").is_file():
             continue
         for shard in cell.glob("outcomes/*.parquet"):

@@ -89,7 +89,9 @@ def _print_progress(console: Console, folder: Path, health: "Health") -> None:
         table.add_column(name, overflow="fold")
     for state in states:
         style = _STYLES.get(state.state, "dim")
-        row = (state.model, state.task, state.dataset, state.split)
+        policy = f" ({state.text_policy})" * (state.text_policy != "official")
+        cohort = f" ({state.cohort})" * (state.cohort not in ("", "as-given", "frontal"))
+        row = (state.model, state.task + policy, state.dataset + cohort, state.split)
         table.add_row(*map(Text, row), Text(state.state, style=style), Text(state.detail[:90]))
     console.print(table)
 

@@ -114,6 +114,42 @@ def test_what_is_planned_and_not_begun_is_waiting(own_runs):
     assert states[("sharp", "test")] == "waiting"
 
 
+def test_two_cohorts_and_two_readings_of_texts_are_cells_of_their_own(record, tmp_path):
+    models = [ModelReference(name="m", use="toy_models:load")]
+    options = {"text_policy": ["official", "chunk-mean"]}
+    cohorts = [
+        Evaluation(task="retrieval", dataset="mimic-cxr", cohort=cohort, options=options)
+        for cohort in ("", "findings")
+    ]
+    write_plan(tmp_path, plan_cells(Suite(suite="s", models=models, evaluations=cohorts)))
+    done = [record("m", text_policy="chunk-mean"), record("m", data={"cohort": "impression"})]
+    states = {(s.cohort, s.text_policy): s.state for s in cell_states(tmp_path, done)}
+    assert states == {
+        ("frontal", "official"): "waiting",
+        ("frontal", "chunk-mean"): "ok",
+        ("findings", "official"): "waiting",
+        ("findings", "chunk-mean"): "waiting",
+        ("impression", "official"): "ok",  # of an earlier plan
+    }
+
+
+def test_the_rows_of_a_model_whose_name_begins_alike_are_not_its_own(own_runs):
+    cell = next(own_runs.glob("cells/grounding-*-blunter-*"))
+    (cell / "record.json").unlink()
+    names = ("blunt", "blunter")
+    models = [ModelReference(name=name, use="toy_models:load") for name in names]
+    suite = Suite(
+        suite="s",
+        models=models,
+        evaluations=[Evaluation(task="grounding", dataset="manifest", split="all")],
+    )
+    write_plan(own_runs, plan_cells(suite))
+    states = {s.model: s.state for s in cell_states(own_runs, [])}
+    next(own_runs.glob("cells/grounding-*-blunt-*/record.json")).unlink()
+    assert states == {"blunt": "waiting", "blunter": "started"}
+    assert {s.model: s.state for s in cell_states(own_runs, [])} == dict.fromkeys(names, "started")
+
+
 def test_a_begun_cell_says_how_many_rows_it_has(own_runs):
     suite = Suite(
         suite="s",
