@@ -1,6 +1,7 @@
 """A record before it is asked, after it failed, and the parts that describe model and data."""
 
 import traceback
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,15 @@ def with_scores(record: RunRecord, scored: Scored) -> RunRecord:
     update = {"scores": scored.scores, "not_scored": dict(scored.not_scored), "status": "ok"}
     update["exposure"] = worst([record.exposure, scored.exposure])
     return record.model_copy(update=update)
+
+
+def only_metrics(record: RunRecord, wanted: Sequence[str]) -> RunRecord:
+    """The record as a leaderboard shows it: with these metrics alone, if any are named."""
+    if not wanted:
+        return record
+    scores = [score for score in record.scores if score.metric in wanted]
+    reasons = {name: why for name, why in record.not_scored.items() if name in wanted}
+    return record.model_copy(update={"scores": scores, "not_scored": reasons})
 
 
 def failed_record(blank: RunRecord, error: Exception, dataset: Dataset) -> RunRecord:

@@ -90,7 +90,10 @@ def _skipped_record(row: Mapping[Hashable, str]) -> RunRecord:
         identity={"skipped": named},
         suite="",
         task=row["task"],
-        model=ModelInfo(name=row["model"], family=row["family"]),
+        # A cell that was not asked knows of its model only what kind it is.
+        model=ModelInfo(
+            name=row["model"], family=row["family"], control=row["family"] == "control"
+        ),
         dataset=DatasetInfo(
             name=row["dataset"],
             split=row["split"],
@@ -119,15 +122,21 @@ def limit_of(record: RunRecord) -> int | None:
     return int(said.group(1)) if said else None
 
 
-def dataset_source(roots: Mapping[str, Path], report: Report | None = None) -> DatasetSource:
-    """Datasets by record, each loaded once; refused where they are not those of the run."""
+def dataset_source(
+    roots: Mapping[str, Path], report: Report | None = None, *, limit: int | None = None
+) -> DatasetSource:
+    """Datasets by record, each loaded once; refused where they are not those of the run.
+
+    `limit` goes before the one that a record tells.
+    """
     loaded: dict[tuple[object, ...], tuple[Dataset | None, str]] = {}
 
     def source(record: RunRecord) -> tuple[Dataset | None, str]:
         info = record.dataset
         at = (record.task, info.name, info.split, info.cohort, info.fingerprint)
         if at not in loaded:
-            loaded[at] = _load(record, DataAccess(roots, limit_of(record), report))
+            most = limit or limit_of(record)
+            loaded[at] = _load(record, DataAccess(roots, most, report))
         return loaded[at]
 
     return source

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from harness.atomic import write_error, write_text
+from harness.cell_record import only_metrics
 from harness.commands.execution import execution_options, limits_of
 from harness.commands.options import evaluation_options, output_options
 from harness.commands.progress import RunProgress
@@ -110,7 +111,8 @@ def _run(
                 stack.enter_context(_alone(folder, settings))
                 _write_plan(folder, cells)
         ran = zip(cells, run_cells(cells, access, settings, watch), strict=True)
-        done = [(_asked_for(plan, record), loaded) for plan, (record, loaded) in ran]
+        # The cell keeps every metric; `metrics` of the suite says what its leaderboard shows.
+        done = [(only_metrics(r, plan.evaluation.metrics), loaded) for plan, (r, loaded) in ran]
         _refuse_if_nothing_could_be_read(done)
     with _alone(folder, settings, writing=True):
         if ranks.first and (told.computed or not _is_current(done, folder)):
@@ -147,16 +149,6 @@ def _refuse_if_nothing_could_be_read(done: Done) -> None:
     reasons = dict.fromkeys(loaded.reason for _, loaded in done if loaded.damaged)
     if done and all(loaded.damaged for _, loaded in done):
         raise BenchError("\n".join(reasons))
-
-
-def _asked_for(plan: CellPlan, record: RunRecord) -> RunRecord:
-    # The cell keeps every metric; `metrics` of the suite says which ones its leaderboard shows.
-    wanted = plan.evaluation.metrics
-    if not wanted:
-        return record
-    scores = [score for score in record.scores if score.metric in wanted]
-    reasons = {name: why for name, why in record.not_scored.items() if name in wanted}
-    return record.model_copy(update={"scores": scores, "not_scored": reasons})
 
 
 def _command_line() -> str:

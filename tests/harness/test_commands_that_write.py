@@ -92,11 +92,32 @@ def test_scores_are_not_made_anew_on_other_data_or_of_an_unknown_metric(
     unknown = bench("score", str(runs), "--metric", "recal@1", *DATA).exception
     assert "Did you mean 'recall@1'" in str(unknown)
     limited = bench("score", str(runs), "--limit", "3", *DATA).exception
-    assert "Name the same folders and the same --limit as in: bench" in str(limited)
+    assert "Name the folders of that run with --data. The run was: bench" in str(limited)
     (tmp_path / "empty").mkdir()
     nothing = bench("score", str(tmp_path / "empty"), *DATA).exception
     assert "no finished cell. Is it a runs folder?" in str(nothing)
     assert bench("score", str(runs), "--quiet", *DATA).output.startswith("2 cells scored")
+
+
+def test_scores_are_made_anew_on_as_many_samples_as_the_run_asked(tmp_path: Path) -> None:
+    """The --limit is in the record, and what the run skipped or did not show stays as it was."""
+    suite, out = tmp_path / "s.json", tmp_path / "runs"
+    evaluation = {"task": "grounding", "dataset": "manifest", "split": "all", "metrics": ["miou"]}
+    evaluation["options"] = {"draws": 2}  # type: ignore[assignment]
+    absent = {"task": "retrieval", "dataset": "open-i", "split": "all"}
+    names = ["oracle", "nothing"]
+    content = {"suite": "s", "models": names, "evaluations": [evaluation, absent]}
+    suite.write_text(json.dumps(content))
+    assert (
+        bench("run", str(suite), "--out", str(out), "--limit", "4", "--quiet", *DATA).exit_code == 0
+    )
+    before = (out / "leaderboard.csv").read_text()
+    assert "miou" in before
+    assert "rodeo" not in before
+    assert "skipped" in before
+    result = bench("score", str(out), "--quiet", *DATA)
+    assert result.output.startswith("2 cells scored"), result.output
+    assert (out / "leaderboard.csv").read_text() == before
 
 
 def test_a_report_may_be_photographed(
