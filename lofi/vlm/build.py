@@ -28,6 +28,7 @@ from lofi.vlm.pictures import rgb
 from lofi.vlm.tower import STRIDE, tower_config
 
 BEGIN_IMAGE, END_IMAGE, SOFT = "<start_of_image>", "<end_of_image>", "<image_soft_token>"
+DAMPED = 0.1  # of an extra layer's output at the start
 BLANK = "\n\n"  # what Gemma's processor puts around an image: one token here
 
 # Each message as LoFi writes it, so that a decoder of LoFi reads what it knows.
@@ -134,8 +135,8 @@ def _take_decoder(model: Gemma3ForConditionalGeneration, lofi: LofiModel, extra:
     for layer, taken in zip(language.layers, [*below, *source.layers], strict=True):
         layer.load_state_dict(_own_heads(taken.state_dict(), lofi.decoder.config))
     for layer in language.layers[:extra]:
-        _damp(layer.post_attention_layernorm)
-        _damp(layer.post_feedforward_layernorm)
+        damp(layer.post_attention_layernorm, DAMPED)
+        damp(layer.post_feedforward_layernorm, DAMPED)
     projection = model.model.multi_modal_projector.mm_input_projection_weight
     projection.copy_(torch.randn_like(projection) / math.sqrt(len(projection)))
 
@@ -150,9 +151,9 @@ def _own_heads(weights: dict[str, Tensor], text: Any) -> dict[str, Tensor]:
     return out
 
 
-def _damp(norm: nn.Module) -> None:
-    """A tenth of its output: Gemma's norm multiplies by 1 + weight."""
-    norm.weight.copy_(0.1 * (1 + norm.weight) - 1)
+def damp(norm: nn.Module, share: float) -> None:
+    """Leave a share of its output: Gemma's norm multiplies by 1 + weight."""
+    norm.weight.copy_(share * (1 + norm.weight) - 1)
 
 
 @torch.no_grad()

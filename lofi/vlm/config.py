@@ -71,7 +71,9 @@ class Changes(Settings):
 class VlmConfig(Settings):
     """All of one model and its training.
 
-    `init`: a LoFi folder, whose decoder and words are taken; without one they start fresh.
+    `init`: a LoFi folder, whose decoder and words are taken; without one they start fresh. Or the
+    `checkpoint` of an earlier training of this kind, which goes on with as many more layers as
+    `extra_layers` now asks for.
     """
 
     name: str = "vlm-tiny"

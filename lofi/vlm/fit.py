@@ -12,6 +12,7 @@ from lofi.fit import Fit, account_of
 from lofi.train import Progress, forget
 from lofi.vlm.build import build, fit_projector, starting_point
 from lofi.vlm.config import VlmConfig, read_vlm_preset
+from lofi.vlm.grow import earlier_hints, earlier_record, grow, is_earlier_vlm
 from lofi.vlm.read import Pool, read_pool
 from lofi.vlm.tower import MapHead, map_quality, teach_tower
 from lofi.vlm.train import VlmRun
@@ -30,7 +31,12 @@ def fit_vlm(wanted: Fit, say: Say = print) -> Progress:
     read = partial(read_pool, config.data, roots=wanted.roots, size=config.tower.side, say=say)
     pool, source = read("train", limit=wanted.limit)
     held_out, _ = read("validation", limit=config.training.validation_studies)
-    parts, maps = _start(config, (pool, held_out), wanted.folder, say)
+    earlier = Path(config.init) if is_earlier_vlm(config.init) else None
+    if earlier is None:
+        parts, maps = _start(config, (pool, held_out), wanted.folder, say)
+    else:
+        parts = grow(earlier, config)
+        maps = _maps(config, pool, parts[1])
     run = VlmRun(
         parts,
         config,
@@ -41,6 +47,9 @@ def fit_vlm(wanted: Fit, say: Say = print) -> Progress:
         device=_device(wanted.device),
     )
     run.account = _account(source, pool, held_out, config)
+    if earlier is not None:
+        run.heads.load_state_dict(earlier_hints(earlier))
+        run.account |= {"earlier": earlier_record(earlier)}
     return run.to_the_end()
 
 
@@ -50,11 +59,10 @@ def _start(
     """The model and its processor, its tower already taught, and what reads maps from it."""
     pool, held_out = pools
     lofi = starting_point(config, [p.text for phrases in pool.phrases for p in phrases])
-    seed, findings = config.training.seed, list(pool.by_finding)
+    seed = config.training.seed
     parts = build(lofi, config.tower, extra_layers=config.extra_layers, seed=seed)
     tower = parts[0].model.vision_tower
-    tokens = parts[1].image_seq_length
-    maps = MapHead(config.tower.widths[-1], len(findings), tokens, config.tower.cells)
+    maps = _maps(config, pool, parts[1])
     teach_tower(
         tower,
         maps,
@@ -71,6 +79,11 @@ def _start(
     count = sum(value.numel() for value in parts[0].parameters())
     say(f"{config.name}: {count / 1e6:.2f} M parameters, projector fitted to {share:.2f}")
     return parts, maps
+
+
+def _maps(config: VlmConfig, pool: Pool, processor: Any) -> MapHead:
+    tokens, findings = processor.image_seq_length, len(pool.by_finding)
+    return MapHead(config.tower.widths[-1], findings, tokens, config.tower.cells)
 
 
 def _device(asked: str) -> str:

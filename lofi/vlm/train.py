@@ -17,6 +17,7 @@ from lofi.schedule import optimizer_of, rate
 from lofi.train import Progress
 from lofi.vlm.attention import use_float32_attention
 from lofi.vlm.config import VlmConfig
+from lofi.vlm.grow import HINTS
 from lofi.vlm.read import Pool
 from lofi.vlm.save import load_state, save_vlm, write_vlm
 from lofi.vlm.sequences import Writer
@@ -54,7 +55,7 @@ class VlmRun:
         use_float32_attention(self.model)
         self.optimizer = optimizer_of(self.trained, config.training)
         self.progress = Progress()
-        self.account: Mapping[str, Any] = {}
+        self.account: dict[str, Any] = {}
         self.saved = time.monotonic()
 
     def to_the_end(self) -> Progress:
@@ -143,7 +144,7 @@ class VlmRun:
         temporary = self.folder / "checkpoint.partial"
         write_vlm(self.model, self.processor, temporary, record=self.record())
         torch.save(self.optimizer.state_dict(), temporary / "optimizer.pt")
-        torch.save(self.heads.state_dict(), temporary / "hints.pt")
+        torch.save(self.heads.state_dict(), temporary / HINTS)
         best = None if self.progress.best == -math.inf else self.progress.best
         (temporary / "progress.json").write_text(json.dumps({**vars(self.progress), "best": best}))
         replace_folder(temporary, self.folder / "checkpoint")
@@ -170,7 +171,7 @@ class VlmRun:
                 "same to resume. Use another --out folder, or --restart."
             )
         load_state(self.model, last)
-        self.heads.load_state_dict(torch.load(last / "hints.pt", weights_only=True))
+        self.heads.load_state_dict(torch.load(last / HINTS, weights_only=True))
         self.optimizer.load_state_dict(torch.load(last / "optimizer.pt", weights_only=True))
         values = json.loads((last / "progress.json").read_text())
         values["best"] = -math.inf if values["best"] is None else values["best"]
