@@ -103,7 +103,11 @@ class Adapters(Settings):
 
 
 class Data(Settings):
-    """What is trained on: `boxes` "lesion" or "region"; phrases drawn per image and step."""
+    """What is trained on: `boxes` "lesion" or "region"; phrases drawn per image and step.
+
+    `stream`: phantom studies drawn anew per chunk, each chunk shown `passes` times; 0: a fixed
+    split.
+    """
 
     dataset: str = "mimic-cxr"
     boxes: Literal["lesion", "region"] = "lesion"
@@ -115,6 +119,8 @@ class Data(Settings):
         0.0, ge=0, lt=0.5
     )  # largest translation, share of the side; boxes move too
     vocabulary: int = 2048  # largest size of a fresh tokenizer
+    stream: int = Field(0, ge=0)
+    passes: int = Field(1, ge=1)
 
 
 class Training(Settings):

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from harness.boxes import Boxes, no_boxes
+from harness.errors import BenchError
 from harness.text import normalize, sentences
 from lofi.config import LofiConfig
 from lofi.location import REPORT_PROMPT, boxes_answer, description_prompt, grounding_prompt
@@ -146,9 +147,13 @@ class Batches:
     ):
         if not len(studies):
             raise ValueError("no study to train on")
+        if config.training.batch_size % share[1]:
+            raise BenchError(
+                f"training.batch_size {config.training.batch_size} for {share[1]} processes. "
+                "Expected a multiple of their number. Change one of the two."
+            )
         self.studies, self.config = studies, config
-        self.prompts, self.text_tokenizer = tokenizers
-        self.share = share
+        (self.prompts, self.text_tokenizer), self.share = tokenizers, share
         self.other_phrases = tuple(
             sorted({phrase for item in studies.items for phrase, _ in item.regions})
         )

@@ -1,5 +1,6 @@
 """From a preset to a trained directory: data, tokenizer, model, training."""
 
+import copy
 import hashlib
 import json
 import os
@@ -21,7 +22,8 @@ from lofi.config import LofiConfig, flat, read_preset
 from lofi.data import Studies
 from lofi.model import LofiModel
 from lofi.read import read_studies
-from lofi.source import training_set
+from lofi.source import Report, training_set
+from lofi.stream import Phantoms, Stream, open_phantoms, steps_of, stream_of
 from lofi.train import Progress, forget, train
 
 Say = Callable[[str], None]
@@ -48,7 +50,7 @@ def fit(wanted: Fit, say: Say = print) -> Progress:
     if wanted.restart:
         forget(wanted.folder)
     told = _counter(say)
-    source = training_set(config.data, "train", wanted.roots, limit=wanted.limit, report=told)
+    source, phantoms = _source(config, wanted, told)
     held_out = training_set(
         config.data,
         "validation",
@@ -57,20 +59,51 @@ def fit(wanted: Fit, say: Say = print) -> Progress:
         report=told,
     )
     model = _model(config, source, wanted.folder, say)
-    ready = [_read(model, one, say) for one in (source, held_out)]
     accelerator = _accelerator(config, wanted)
+    studies = _read(model, source, say) if phantoms is None else _stream(model, phantoms, say)
     progress = train(
         model,
-        ready[0],
-        ready[1],
+        studies,
+        _read(model, held_out, say),
         folder=wanted.folder,
         say=say if accelerator.is_main_process else _silent,
         accelerator=accelerator,
-        source=account_of(source),
+        source=account_of(source) | _streamed(config),
         keep=wanted.keep,
     )
     accelerator.end_training()
     return progress
+
+
+def _source(config: LofiConfig, wanted: Fit, report: Report) -> tuple[TrainingSet, Phantoms | None]:
+    """The training studies, or the first chunk of a stream and the stream."""
+    limit, data = wanted.limit, config.data
+    if not data.stream:
+        return training_set(data, "train", wanted.roots, limit=limit, report=report), None
+    # One process of each machine draws ahead and clears away; launchers number them.
+    leads = os.environ.get("LOCAL_RANK", "0") == "0"
+    phantoms = open_phantoms(data, wanted.roots, limit=limit, report=report, leads=leads)
+    return phantoms.training_set(0), phantoms
+
+
+def _streamed(config: LofiConfig) -> dict[str, Any]:
+    """What the record says of a stream beside its first chunk: `shown` counts all its studies."""
+    data = config.data
+    if not data.stream:
+        return {}
+    chunks = -(-config.training.steps // steps_of(config))
+    counts = {"studies": data.stream, "passes": data.passes, "shown": chunks * data.stream}
+    return {"stream": counts}
+
+
+def _stream(model: LofiModel, phantoms: Phantoms, say: Say) -> Stream:
+    # Chunks are read by a thread, and a tokenizer serves one thread at a time.
+    tokenizer = copy.deepcopy(model.text_tokenizer)
+
+    def read(source: TrainingSet, folder: Path) -> Studies:
+        return _read(model, source, say, tokenizer=tokenizer, cache=folder)
+
+    return stream_of(phantoms, read, model.config)
 
 
 def account_of(source: TrainingSet) -> dict[str, Any]:
@@ -112,13 +145,20 @@ def _model(config: LofiConfig, source: TrainingSet, folder: Path, say: Say) -> L
     return model
 
 
-def _read(model: LofiModel, source: TrainingSet, say: Say) -> Studies:
+def _read(
+    model: LofiModel,
+    source: TrainingSet,
+    say: Say,
+    *,
+    tokenizer: Any = None,
+    cache: Path | None = None,
+) -> Studies:
     studies = read_studies(
         source,
-        model.text_tokenizer,
+        tokenizer or model.text_tokenizer,
         size=model.towers.config.vision_config.image_size,
         limit=model.towers.config.text_config.max_position_embeddings,
-        cache=cache_root(),
+        cache=cache or cache_root(),
         say=say,
     )
     say(f"{source.name} {source.split}: {len(studies)} images of {source.n_total}")

@@ -13,16 +13,19 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from harness.errors import BenchError
+from lofi.ahead import Ahead
 from lofi.checkpoint import WEIGHTS, load_weights, replace_folder, save_pretrained
 from lofi.config import LofiConfig, differing_keys, parse
-from lofi.data import Batches, Studies, split_account
+from lofi.data import Studies, split_account
+from lofi.exchange import average
 from lofi.held_out import held_out_losses, score_of
 from lofi.model import LofiModel
 from lofi.schedule import optimizer_of, rate
 from lofi.step import backward
+from lofi.stream import Stream, batches_of
 from lofi.validate import validate
 
 Say = Callable[[str], None]
@@ -43,7 +46,7 @@ class Progress:
 
 def train(
     model: LofiModel,
-    studies: Studies,
+    studies: Studies | Stream,
     validation: Studies,
     *,
     folder: Path,
@@ -64,7 +67,7 @@ def train(
     """
     account = {
         "source": dict(source or {}),
-        "train": split_account(studies),
+        "train": split_account(studies.chunk(0) if isinstance(studies, Stream) else studies),
         "validation": split_account(validation),
     }
     half = model.config.training.precision == "bfloat16"
@@ -80,7 +83,7 @@ class Run:
     def __init__(
         self,
         model: LofiModel,
-        data: tuple[Studies, Studies],
+        data: tuple[Studies | Stream, Studies],
         *,
         folder: Path,
         say: Say,
@@ -99,12 +102,13 @@ class Run:
         self.validation, self.folder, self.say = data[1], folder, say
         self.account: dict[str, Any] = {}
         self.keep: frozenset[int] = frozenset()
-        self.batches = Batches(
+        self.batches = batches_of(
             data[0],
             model.config,
             tokenizers=(model.prompts, model.text_tokenizer),
             share=(self.accelerator.process_index, self.accelerator.num_processes),
         )
+        self.ahead = Ahead(self.batches, self.settings.steps)
         self.optimizer = optimizer_of(model, self.settings)
         self.progress = Progress()
         self.saved = self.started = time.monotonic()
@@ -144,30 +148,16 @@ class Run:
     def _step(self) -> tuple[dict[str, float], float]:
         for group in self.optimizer.param_groups:
             group["lr"] = rate(self.progress.step, self.settings)
-        batch = self.batches(self.progress.step).to(self.accelerator.device)
+        batch = self.ahead(self.progress.step).to(self.accelerator.device)
         weights = self.model.config.losses.model_dump()
         values = backward(self.model, batch, weights=weights, autocast=self.accelerator.autocast)
-        trained = [value for value in self.model.parameters() if value.grad is not None]
-        self._average(trained)
+        trained, values = average(self.model, values, self.accelerator)
         norm = float(nn.utils.clip_grad_norm_(trained, self.settings.clip))
         if not all(math.isfinite(value) for value in (*values.values(), norm)):
             raise self._not_finite(values, norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return values, norm
-
-    def _average(self, trained: list[Tensor]) -> None:
-        """Mean gradients over processes, in one exchange.
-
-        Not DistributedDataParallel: a step has several forward passes (feature caching), which its
-        hooks do not allow.
-        """
-        if self.accelerator.num_processes > 1:
-            flat = torch.cat([value.grad.flatten() for value in trained])
-            flat = self.accelerator.reduce(flat, reduction="mean")
-            parts = flat.split([value.numel() for value in trained])
-            for value, part in zip(trained, parts, strict=True):
-                value.grad = part.view_as(value)
 
     def _not_finite(self, values: Mapping[str, float], norm: float) -> BenchError:
         shown = ", ".join(f"{name} {value}" for name, value in values.items())
@@ -203,6 +193,7 @@ class Run:
         )
 
     def _validate(self) -> None:
+        self.ahead.settle()
         if self.leads:
             found = {"step": self.progress.step, **validate(self.model, self.validation)}
             found |= held_out_losses(self.model, self.batches, self.validation)
@@ -247,8 +238,9 @@ class Run:
     def _resume(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         last = self.folder / "checkpoint"
-        if not last.is_dir() and (self.folder / "checkpoint.old").is_dir():
+        if self.leads and not last.is_dir() and (self.folder / "checkpoint.old").is_dir():
             os.replace(self.folder / "checkpoint.old", last)
+        self.accelerator.wait_for_everyone()
         if last.is_dir():
             self._load(last)
             self.say(f"resumed at step {self.progress.step} from {last}")
