@@ -5,7 +5,6 @@ threshold; the comparison then is one pass over the tile, and sums are taken eig
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -20,14 +19,12 @@ LANE_ROWS = 240  # rows of a mask that one byte can count
 class Thresholds:
     """The distinct thresholds of every line, sorted by (line, value)."""
 
-    line: Int[np.ndarray, " r"]
     value: Float[np.ndarray, " r"]
     start: Int[np.ndarray, " lines_plus_1"]
 
-    @cached_property
-    def counts(self) -> np.ndarray:
+    def counts(self, lines: slice) -> Int[np.ndarray, " lines"]:
         """Thresholds per line."""
-        return np.diff(self.start)
+        return np.diff(self.start[lines.start : lines.stop + 1])
 
 
 def thresholds_of(line: np.ndarray, value: np.ndarray, lines: int) -> tuple[Thresholds, np.ndarray]:
@@ -36,10 +33,10 @@ def thresholds_of(line: np.ndarray, value: np.ndarray, lines: int) -> tuple[Thre
     line, value = line[order], value[order]
     new = np.ones(len(line), bool)
     new[1:] = (line[1:] != line[:-1]) | (value[1:] != value[:-1])
-    place = np.empty(len(order), np.int64)
+    place = np.empty(len(order), np.int32)
     place[order] = np.cumsum(new) - 1
     start = np.searchsorted(line[new], np.arange(lines + 1))
-    return Thresholds(line[new], value[new], start), place
+    return Thresholds(value[new], start), place
 
 
 def count_down(mask: np.ndarray) -> Int[np.ndarray, " columns"]:
@@ -71,12 +68,12 @@ class Counts:
 
 def no_counts(thresholds: Thresholds) -> Counts:
     """Counts of zero."""
-    return Counts(*(np.zeros(len(thresholds.value), np.int64) for _ in range(2)))
+    return Counts(*(np.zeros(len(thresholds.value), np.int32) for _ in range(2)))
 
 
 def _slots(thresholds: Thresholds, lines: slice, most: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Per slot: the lines (of the tile) that have a threshold there, and where it stands."""
-    start, counts = thresholds.start[lines], thresholds.counts[lines]
+    start, counts = thresholds.start[lines], thresholds.counts(lines)
     few = np.where(counts <= most, counts, 0)
     chosen = [np.flatnonzero(few > slot) for slot in range(int(few.max(initial=0)))]
     return [(line, start[line] + slot) for slot, line in enumerate(chosen)]
@@ -132,7 +129,7 @@ def count_images(thresholds: Thresholds, tile: Tile, into: Counts) -> None:
             mask = tile.mask[: len(part)]
             found = count_across(compare(part, value[:, None], out=mask))
             counts[at] += found if slot else found[line]
-    many = np.flatnonzero(thresholds.counts[tile.texts] > MAX_SLOTS)
+    many = np.flatnonzero(thresholds.counts(tile.texts) > MAX_SLOTS)
     width = tile.images.stop - tile.images.start
     for text, row in zip(many.tolist(), np.sort(tile.scores[many, :width], axis=1), strict=True):
         first = tile.texts.start + text

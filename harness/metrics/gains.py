@@ -12,12 +12,29 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from harness.metrics.pool import CONVENTIONS
-from harness.metrics.relations import Relations, Segments
+from harness.metrics.relations import Segments
 from harness.metrics.retrieval import DEPTHS, GAIN
 from harness.metrics.toplists import TopLists
 
 LIST = DEPTHS[-1] + 1  # one more than the deepest K shows whether a tie crosses its border
-CHUNK = 1 << 16
+CHUNK = 1 << 13
+
+
+@dataclass(frozen=True)
+class ScoredEdges:
+    """The relevant pairs of neighbouring lines (queries), and the lists of those lines.
+
+    Attributes:
+        line: counted from the first of them.
+        item: the candidate.
+        score: their similarity.
+        lists: the best candidates that are relevant to nothing, one list a line.
+    """
+
+    line: Int[np.ndarray, " e"]
+    item: Int[np.ndarray, " e"]
+    score: Float[np.ndarray, " e"]
+    lists: TopLists
 
 
 @dataclass(frozen=True)
@@ -52,16 +69,14 @@ def discounted(
     return np.asarray(GAIN[np.minimum(end, depths)] - GAIN[np.minimum(begin, depths)])
 
 
-def _listed(
-    lists: TopLists, line: np.ndarray, score: np.ndarray, weight: np.ndarray | None
-) -> Int[np.ndarray, " e"]:
-    """How many listed candidates (or how much of `weight`) score at least `score`."""
-    total = np.zeros(len(line), np.int64)
-    for begin in range(0, len(line), CHUNK):
-        here = slice(begin, begin + CHUNK)
-        ahead = lists.scores[line[here]] >= score[here, None]
-        parts = ahead if weight is None else ahead * weight[lists.items[line[here]]]
-        total[here] = parts.sum(axis=1)
+def _listed(edges: ScoredEdges, order: np.ndarray, copies: np.ndarray | None) -> np.ndarray:
+    """How many listed candidates, each with its `copies`, score at least what each edge does."""
+    total = np.zeros(len(order), np.int64)
+    for begin in range(0, len(order), CHUNK):
+        here = order[begin : begin + CHUNK]
+        ahead = edges.lists.scores[edges.line[here]] >= edges.score[here, None]
+        parts = ahead if copies is None else ahead * copies[edges.lists.items[edges.line[here]]]
+        total[begin : begin + CHUNK] = parts.sum(axis=1)
     return total
 
 
@@ -71,57 +86,82 @@ def _sums(line: np.ndarray, values: np.ndarray, lines: int) -> np.ndarray:
 
 
 def image_gains(
-    relations: Relations, scores: Float[np.ndarray, " e"], lists: TopLists
-) -> Float[np.ndarray, "n 4 depths"]:
-    """DCG of every image as a query, per convention."""
-    runs = runs_of(relations.row, scores)
-    row, score = relations.row[runs.order], scores[runs.order]
-    each = np.ones(len(relations.copies), np.int64)
-    gains = np.zeros((len(lists.scores), len(CONVENTIONS), len(DEPTHS)))
+    edges: ScoredEdges, weights: Int[np.ndarray, "e 4"], copies: Int[np.ndarray, " u"]
+) -> Float[np.ndarray, "lines 4 depths"]:
+    """DCG of images as queries, per convention; each text stands for `copies` candidates.
+
+    `weights` says how many of those are relevant, per convention.
+    """
+    runs = runs_of(edges.line, edges.score)
+    line, each = edges.line[runs.order], np.ones(len(copies), np.int64)
+    gains = np.zeros((len(edges.lists.scores), len(CONVENTIONS), len(DEPTHS)))
     for column, convention in enumerate(CONVENTIONS):
-        copies = each if convention == "unique_text" else relations.copies
-        relevant = relations.weights[runs.order, column]
-        other = np.cumsum(copies[relations.text[runs.order]] - relevant)
+        copied = each if convention == "unique_text" else copies
+        relevant = weights[runs.order, column].astype(np.int64)
+        other = np.cumsum(copied[edges.item[runs.order]] - relevant)
         before = np.concatenate([[0], other])[runs.first]
         ahead = np.cumsum(relevant) - relevant
-        start = _listed(lists, row, score, copies) + (other[runs.last_tied] - before)
+        start = _listed(edges, runs.order, copied) + (other[runs.last_tied] - before)
         start = start + ahead - ahead[runs.first]
-        gains[:, column] = _sums(row, discounted(start, relevant), len(gains))
+        gains[:, column] = _sums(line, discounted(start, relevant), len(gains))
     return gains
 
 
+def images_at_least(edges: ScoredEdges) -> Int[np.ndarray, " e"]:
+    """How many images, the edge's own among them, its text finds at least as near."""
+    column = runs_of(edges.line, edges.score)
+    at_least = _listed(edges, np.arange(len(edges.line)), None)
+    at_least[column.order] += column.last_tied - column.first + 1
+    return at_least
+
+
 def text_gains(
-    relations: Relations, segments: Segments, scores: Float[np.ndarray, " e"], lists: TopLists
-) -> Float[np.ndarray, "m depths"]:
-    """DCG of every text query under the convention of `segments`."""
-    column = runs_of(relations.text, scores)
-    at_least = np.empty(len(scores), np.int64)
-    at_least[column.order] = column.last_tied - column.first + 1
-    at_least += _listed(lists, relations.text, scores, None)
-    runs = runs_of(segments.segment, scores[segments.edge])
+    segments: Segments, scores: Float[np.ndarray, " e"], at_least: Int[np.ndarray, " e"]
+) -> Float[np.ndarray, "segments depths"]:
+    """DCG of the text queries of every segment.
+
+    Args:
+        segments: which edges each has.
+        scores: of all edges.
+        at_least: `images_at_least` of all edges.
+    """
+    ends = np.searchsorted(segments.segment, np.arange(segments.segment[-1] + 1), side="right")
+    gains = np.empty((len(ends), len(DEPTHS)))
+    begin = 0
+    while begin < len(gains):
+        done = ends[begin - 1] if begin else 0
+        end = max(begin + 1, int(np.searchsorted(ends, done + CHUNK, side="right")))
+        here = slice(done, ends[end - 1])
+        edge, line = segments.edge[here], segments.segment[here] - begin
+        gains[begin:end] = _text_gains(line, scores[edge], at_least[edge])
+        begin = end
+    return gains
+
+
+def _text_gains(line: np.ndarray, scores: np.ndarray, at_least: np.ndarray) -> np.ndarray:
+    runs = runs_of(line, scores)
     relevant = runs.last_tied - runs.first + 1
-    ahead = np.arange(len(runs.order)) - runs.first
-    start = at_least[segments.edge[runs.order]] - relevant + ahead
-    gains = discounted(start, np.ones(len(start), np.int64))
-    total = int(segments.segment.max(initial=-1)) + 1
-    return np.asarray(_sums(segments.segment[runs.order], gains, total)[segments.of_query])
+    ahead = np.arange(len(line)) - runs.first
+    start = at_least[runs.order] - relevant + ahead
+    each = np.ones(len(line), np.int64)
+    return _sums(line[runs.order], discounted(start, each), int(line[-1]) + 1)
 
 
-def with_edges(lists: TopLists, line: np.ndarray, item: np.ndarray, score: np.ndarray) -> TopLists:
+def with_edges(edges: ScoredEdges) -> TopLists:
     """The lists, in order, with the relevant pairs put in, cut to the same depth.
 
     Of equal scores what is relevant to nothing comes first.
     """
-    depth = lists.scores.shape[1]
-    runs = runs_of(line, score)
-    within = np.arange(len(line)) - runs.first
+    lists, depth = edges.lists, edges.lists.scores.shape[1]
+    runs = runs_of(edges.line, edges.score)
+    within = np.arange(len(edges.line)) - runs.first
     near = runs.order[within < depth]
     most = int(np.minimum(within, depth - 1).max(initial=-1)) + 1
     scores = np.full((len(lists.scores), depth + most), -np.inf, lists.scores.dtype)
     items = np.full(scores.shape, -1, np.int32)
     scores[:, :depth], items[:, :depth] = lists.scores, lists.items
-    slot = (line[near], depth + within[within < depth])
-    scores[slot], items[slot] = score[near], item[near]
+    slot = (edges.line[near], depth + within[within < depth])
+    scores[slot], items[slot] = edges.score[near], edges.item[near]
     order = np.argsort(-scores, axis=1, kind="stable")[:, :depth]
     return TopLists(
         np.take_along_axis(scores, order, axis=1),

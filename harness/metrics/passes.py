@@ -2,10 +2,13 @@
 
 The first computes the tiles that hold a relevant pair, to know each query's best relevant score;
 the second computes every tile once, for both directions: candidates at or above those scores are
-counted, and the best candidates kept.
+counted, and the best candidates kept. What is kept is handed on as soon as nothing can enter it
+any more, so that lists of all queries never lie in memory together.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -22,35 +25,28 @@ from harness.metrics.gains import LIST
 from harness.metrics.pool import RetrievalPool
 from harness.metrics.relations import Relations
 from harness.metrics.tiles import Scores, Tile
-from harness.metrics.toplists import TopLists, empty_lists, offer_images, offer_texts
+from harness.metrics.toplists import (
+    Shelf,
+    TopLists,
+    empty_lists,
+    offer_images,
+    offer_texts,
+    shelf_of,
+)
+
+Close: TypeAlias = Callable[[slice, TopLists], None]  # some lines and their lists, which are full
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What the conventions make of each query of one direction, before and after counting.
+    """What the conventions make of each query of one direction, before anything is counted.
 
-    `best` and `at_best` are the best relevant score and how many relevant candidates have it;
-    `place` the query's threshold per convention.
+    `at_best` is how many relevant candidates have the best relevant score; `place` the query's
+    threshold per convention: that score.
     """
 
-    best: Float[np.ndarray, "m 4"]
     at_best: Int[np.ndarray, "m 4"]
-    relevant: Int[np.ndarray, "m 4"]
     place: Int[np.ndarray, "m 4"]
-
-
-@dataclass(frozen=True)
-class Found:
-    """All that is known when the last tile has gone by."""
-
-    edge_scores: Float[np.ndarray, " e"]
-    images: Standing
-    texts: Standing
-    unique: Counts
-    pairs: Counts
-    seen_images: Counts
-    image_lists: TopLists
-    text_lists: TopLists
 
 
 def _tile_spans(scores: Scores, relations: Relations) -> tuple[np.ndarray, np.ndarray]:
@@ -99,53 +95,95 @@ def _image_standing(
     pool: RetrievalPool, relations: Relations, scores: np.ndarray
 ) -> tuple[Standing, Thresholds]:
     n, rows = len(pool.study), pool.queries
-    best = np.full((n, 4), -np.inf, scores.dtype)
-    relevant, at_best = np.zeros((n, 4), np.int64), np.zeros((n, 4), np.int64)
+    best, at_best = np.full((n, 4), -np.inf, scores.dtype), np.zeros((n, 4), np.int32)
     for c in range(4):
         weight = relations.weights[:, c]
         counts = weight > 0
         np.maximum.at(best[:, c], relations.row[counts], scores[counts])
-        np.add.at(relevant[:, c], relations.row, weight)
         top = counts & (scores == best[relations.row, c])
         np.add.at(at_best[:, c], relations.row[top], weight[top])
     line = np.repeat(rows, 4)
     thresholds, place = thresholds_of(line, best[rows].reshape(-1), n)
-    return Standing(best[rows], at_best[rows], relevant[rows], place.reshape(-1, 4)), thresholds
+    return Standing(at_best[rows], place.reshape(-1, 4)), thresholds
 
 
 def _text_standing(
     pool: RetrievalPool, relations: Relations, scores: np.ndarray
 ) -> tuple[Standing, Thresholds]:
     m = len(pool.queries)
-    best = np.zeros((m, 4), scores.dtype)
-    relevant, at_best = np.zeros((m, 4), np.int64), np.zeros((m, 4), np.int64)
-    for c, segments in enumerate(relations.segments if m else ()):
+    best, at_best = np.zeros((m, 4), scores.dtype), np.zeros((m, 4), np.int32)
+    for c, segments in enumerate(relations.segments):
         value = scores[segments.edge]
         begin = np.searchsorted(segments.segment, np.arange(segments.segment[-1] + 1))
         peak = np.maximum.reduceat(value, begin)
         top = np.add.reduceat((value == peak[segments.segment]).astype(np.int64), begin)
-        size = np.diff(np.append(begin, len(value)))
-        for target, of_segment in ((best, peak), (at_best, top), (relevant, size)):
+        for target, of_segment in ((best, peak), (at_best, top)):
             target[:, c] = of_segment[segments.of_query]
     line = np.repeat(pool.text[pool.queries], 4)
     thresholds, place = thresholds_of(line, best.reshape(-1), pool.texts)
-    return Standing(best, at_best, relevant, place.reshape(-1, 4)), thresholds
+    return Standing(at_best, place.reshape(-1, 4)), thresholds
 
 
-def find(pool: RetrievalPool, relations: Relations, scores: Scores) -> Found:
-    """Scores of the relevant pairs, counts and lists, from both passes over the tiles."""
+@dataclass(frozen=True)
+class Found:
+    """What the first pass knows, and the counts that the second fills."""
+
+    edges: _Edges
+    edge_scores: Float[np.ndarray, " e"]
+    images: Standing
+    texts: Standing
+    per_image: Thresholds
+    per_text: Thresholds
+    unique: Counts
+    pairs: Counts
+    seen_images: Counts
+
+
+def first_pass(pool: RetrievalPool, relations: Relations, scores: Scores) -> Found:
+    """Scores of the relevant pairs, and counts of nothing yet."""
     edges = _Edges(relations, scores, *_tile_spans(scores, relations))
     edge_scores = _edge_scores(edges)
     images, per_image = _image_standing(pool, relations, edge_scores)
     texts, per_text = _text_standing(pool, relations, edge_scores)
-    unique, pairs, seen = no_counts(per_image), no_counts(per_image), no_counts(per_text)
-    image_lists = empty_lists(len(pool.study), LIST, scores.dtype)
-    text_lists = empty_lists(pool.texts, LIST, scores.dtype)
-    for tile in scores.tiles():
-        count_texts(per_image, tile, relations.copies[tile.texts], (unique, pairs))
-        count_images(per_text, tile, seen)
-        _, text, image = edges.within(tile)
-        tile.scores[text, image] = -np.inf  # the lists hold what is relevant to nothing
-        offer_images(text_lists, tile)
-        offer_texts(image_lists, tile)
-    return Found(edge_scores, images, texts, unique, pairs, seen, image_lists, text_lists)
+    return Found(
+        edges=edges,
+        edge_scores=edge_scores,
+        images=images,
+        texts=texts,
+        per_image=per_image,
+        per_text=per_text,
+        unique=no_counts(per_image),
+        pairs=no_counts(per_image),
+        seen_images=no_counts(per_text),
+    )
+
+
+def second_pass(found: Found, close_images: Close, close_texts: Close) -> None:
+    """Fill the counts; hand on the lists of images tile by tile, those of texts at the end."""
+    scores = found.edges.scores
+    with shelf_of(scores.grid.text_tiles, LIST, scores.dtype) as shelf:
+        for tile in scores.tiles():
+            if not tile.texts.start:
+                lists = empty_lists(tile.images.stop - tile.images.start, LIST, scores.dtype)
+            _count(found, tile)
+            _offer(tile, lists, shelf)
+            if tile.texts.stop == scores.grid.u:
+                close_images(tile.images, lists)
+        for number, span in enumerate(scores.grid.text_tiles):
+            close_texts(span, shelf.take(number))
+
+
+def _count(found: Found, tile: Tile) -> None:
+    copies = found.edges.relations.copies[tile.texts]
+    count_texts(found.per_image, tile, copies, (found.unique, found.pairs))
+    count_images(found.per_text, tile, found.seen_images)
+    _, text, image = found.edges.within(tile)
+    tile.scores[text, image] = -np.inf  # the lists hold what is relevant to nothing
+
+
+def _offer(tile: Tile, image_lists: TopLists, shelf: Shelf) -> None:
+    number = tile.texts.start // (shelf.blocks[0].stop)
+    text_lists = shelf.take(number)
+    offer_images(text_lists, tile)
+    shelf.put(number, text_lists)
+    offer_texts(image_lists, tile)

@@ -4,7 +4,9 @@ An *edge* joins an image row and a unique text if at least one convention calls 
 else in a pool is irrelevant to everything, which is what makes ranking by blocks cheap.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Int
@@ -45,6 +47,16 @@ class Relations:
     segments: tuple[Segments, Segments, Segments, Segments]
 
 
+# per convention: segment of each query; then of each entry its segment, its image row, its text
+_Part: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def _small(*columns: np.ndarray) -> _Part:
+    """Numbers of rows in half the memory: two billion of them would need 150 GB anyway."""
+    a, b, c, d = (column.astype(np.int32) for column in columns)
+    return a, b, c, d
+
+
 def join(
     wanted: Int[np.ndarray, " s"], keys: Int[np.ndarray, " n"]
 ) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
@@ -73,20 +85,27 @@ def _study_within_group(pool: RetrievalPool) -> np.ndarray:
     return np.asarray((low == high)[pool.study] & (pool.group >= 0))
 
 
-def _segments(
-    pool: RetrievalPool, study: np.ndarray, group: np.ndarray, text: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _merged(columns: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (>= -1) that agree in all columns get one code: the first row of each code, and all."""
+    first = code = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        key = code * (int(column.max(initial=-1)) + 2) + column + 1
+        _, first, code = np.unique(key, return_index=True, return_inverse=True)
+    return first, code
+
+
+def _segments(pool: RetrievalPool, study: np.ndarray, group: np.ndarray, text: np.ndarray) -> _Part:
     """Queries merged by (study, group, text); then the rows of that study or that group."""
-    triples, of_query = np.unique(np.stack([study, group, text], 1), axis=0, return_inverse=True)
-    by_study = join(triples[:, 0], pool.study)
-    by_group = join(triples[:, 1], pool.group)
+    first, of_query = _merged([study, group, text])
+    by_study = join(study[first], pool.study)
+    by_group = join(group[first], pool.group)
     n = len(pool.study)
     pairs = np.concatenate([by_study[0] * n + by_study[1], by_group[0] * n + by_group[1]])
     segment, row = np.divmod(np.unique(pairs), max(n, 1))
-    return of_query.reshape(-1), segment, row, triples[segment, 2]
+    return _small(of_query, segment, row, text[first][segment])
 
 
-def _text_segments(pool: RetrievalPool) -> list[tuple[np.ndarray, ...]]:
+def _text_segments(pool: RetrievalPool) -> list[_Part]:
     rows = pool.queries
     study, group, text = pool.study[rows], pool.group[rows], pool.text[rows]
     nobody = np.full(len(rows), -1)
@@ -94,10 +113,10 @@ def _text_segments(pool: RetrievalPool) -> list[tuple[np.ndarray, ...]]:
     outer = np.where(_study_within_group(pool)[rows], -1, study)
     bears, bearer = join(np.arange(pool.texts), pool.text)
     return [
-        (np.arange(len(rows)), np.arange(len(rows)), rows, text),
+        _small(np.arange(len(rows)), np.arange(len(rows)), rows, text),
         _segments(pool, study, nobody, text),
         _segments(pool, outer, group, text),
-        (text, bears, bearer, bears),
+        _small(text, bears, bearer, bears),
     ]
 
 
@@ -112,7 +131,7 @@ def _occurrences(keys: np.ndarray, of: np.ndarray) -> np.ndarray:
 
 def _image_weights(pool: RetrievalPool, row: np.ndarray, text: np.ndarray) -> np.ndarray:
     rows, u = pool.queries, max(pool.texts, 1)
-    both = np.unique(np.stack([pool.study, pool.group], 1), axis=0, return_inverse=True)[1]
+    _, both = _merged([pool.study, pool.group])
     own = (pool.text[row] == text) & pool.asked[row]
 
     def shared(key: np.ndarray) -> np.ndarray:
@@ -120,24 +139,24 @@ def _image_weights(pool: RetrievalPool, row: np.ndarray, text: np.ndarray) -> np
 
     study = shared(pool.study)
     grouped = pool.group[row] >= 0
-    union = study + grouped * (shared(pool.group) - shared(both.reshape(-1)))
-    return np.stack([own, study, union, own], axis=1).astype(np.int64)
+    union = study + grouped * (shared(pool.group) - shared(both))
+    return np.stack([own, study, union, own], axis=1).astype(np.int32)
 
 
 def relations_of(pool: RetrievalPool) -> Relations:
     """Every edge of the pool with what each convention makes of it."""
     n = max(len(pool.study), 1)
     parts = _text_segments(pool)
-    keys = [text * n + row for _, _, row, text in parts]
+    keys = [text.astype(np.int64) * n + row for _, _, row, text in parts]
     edges = np.unique(np.concatenate(keys))
     text, row = np.divmod(edges, n)
     segments = [
-        Segments(of_query, segment, np.searchsorted(edges, key))
+        Segments(of_query, segment, np.searchsorted(edges, key).astype(np.int32))
         for (of_query, segment, _, _), key in zip(parts, keys, strict=True)
     ]
     return Relations(
-        row=row,
-        text=text,
+        row=row.astype(np.int32),
+        text=text.astype(np.int32),
         weights=_image_weights(pool, row, text),
         copies=np.bincount(pool.text[pool.queries], minlength=pool.texts),
         segments=(segments[0], segments[1], segments[2], segments[3]),

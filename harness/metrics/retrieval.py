@@ -86,12 +86,12 @@ def no_outcomes(direction: str) -> RetrievalOutcomes:
     return RetrievalOutcomes(
         direction=direction,
         patients=np.zeros(0, np.int64),
-        ranks=np.zeros((0, 4), np.int64),
+        ranks=np.zeros((0, 4), np.int32),
         tied=np.zeros((0, 4), bool),
-        relevant=np.zeros((0, 4), np.int64),
+        relevant=np.zeros((0, 4), np.int32),
         dcg=np.zeros((0, 4, depths)),
         label_hits=None,
-        top=np.zeros((0, TOP), np.int64),
+        top=np.zeros((0, TOP), np.int32),
         top_scores=np.zeros((0, TOP)),
         candidates=(0, 0, 0, 0),
     )

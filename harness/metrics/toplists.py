@@ -1,6 +1,10 @@
 """The best candidates of every query, kept while tiles go by."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BufferedIOBase, BytesIO
+from tempfile import TemporaryFile
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -8,6 +12,7 @@ from jaxtyping import Float, Int
 from harness.metrics.tiles import Tile
 
 GROUPS = 60  # group maxima looked at for a first bound on what can still enter a list
+IN_MEMORY = 1 << 24  # bytes of lists put aside in memory; more lie in a file
 
 
 @dataclass(frozen=True)
@@ -31,11 +36,55 @@ def empty_lists(lines: int, depth: int, dtype: np.dtype) -> TopLists:
     )
 
 
-def _raise_floor(lists: TopLists, lines: slice, scores: np.ndarray, axis: int) -> None:
+@dataclass(frozen=True)
+class Shelf:
+    """The lists of each block of lines, put aside until the block has its next turn."""
+
+    blocks: Sequence[slice]
+    depth: int
+    dtype: np.dtype
+    file: BufferedIOBase
+    begun: set[int] = field(default_factory=set)
+
+    def take(self, number: int) -> TopLists:
+        """The lists of a block as they were last put aside; at first they are empty."""
+        block = self.blocks[number]
+        lists = empty_lists(block.stop - block.start, self.depth, self.dtype)
+        if number in self.begun:
+            self._find(number)
+            for part in (lists.scores, lists.items, lists.floor):
+                self.file.readinto(part.data)
+        return lists
+
+    def put(self, number: int, lists: TopLists) -> None:
+        """Put the lists of a block aside."""
+        self.begun.add(number)
+        self._find(number)
+        for part in (lists.scores, lists.items, lists.floor):
+            self.file.write(part.data)
+
+    def _find(self, number: int) -> None:
+        self.file.seek(self.blocks[number].start * _size(self.depth, self.dtype))
+
+
+def _size(depth: int, dtype: np.dtype) -> int:
+    """Bytes of one line: scores, items, floor."""
+    return depth * (dtype.itemsize + np.dtype(np.int32).itemsize) + dtype.itemsize
+
+
+@contextmanager
+def shelf_of(blocks: Sequence[slice], depth: int, dtype: np.dtype) -> Iterator[Shelf]:
+    """Room for the lists of all blocks, in memory or, where that is much, in an unnamed file."""
+    size = (blocks[-1].stop if blocks else 0) * _size(depth, dtype)
+    with BytesIO() if size <= IN_MEMORY else TemporaryFile() as file:
+        yield Shelf(blocks, depth, dtype, file)
+
+
+def _raise_floor(lists: TopLists, scores: np.ndarray, axis: int) -> None:
     """A safe first floor: below the depth-th largest of the maxima of groups of candidates."""
     depth = lists.scores.shape[1]
     size = scores.shape[axis] // GROUPS
-    if not size or depth > GROUPS or not np.isneginf(lists.floor[lines]).all():
+    if not size or depth > GROUPS or not np.isneginf(lists.floor).all():
         return
     if axis:
         grouped = scores[:, : GROUPS * size].reshape(-1, GROUPS, size).max(axis=2)
@@ -43,7 +92,7 @@ def _raise_floor(lists: TopLists, lines: slice, scores: np.ndarray, axis: int) -
         grouped = scores[: GROUPS * size].reshape(GROUPS, size, -1).max(axis=1).T
     bound = np.partition(grouped, GROUPS - depth, axis=1)[:, GROUPS - depth]
     below = np.nextafter(bound, np.array(-np.inf, bound.dtype))
-    lists.floor[lines] = below[: lines.stop - lines.start]
+    lists.floor[:] = below[: len(lists.floor)]
 
 
 def _enter(lists: TopLists, line: np.ndarray, item: np.ndarray, score: np.ndarray) -> None:
@@ -66,25 +115,25 @@ def _enter(lists: TopLists, line: np.ndarray, item: np.ndarray, score: np.ndarra
 
 def offer_images(lists: TopLists, tile: Tile) -> None:
     """Offer the tile's images to the lists of its texts."""
-    _raise_floor(lists, tile.texts, tile.scores, axis=1)
-    rows = tile.texts.stop - tile.texts.start
-    np.greater(tile.scores[:rows], lists.floor[tile.texts][:, None], out=tile.mask[:rows])
+    _raise_floor(lists, tile.scores, axis=1)
+    rows = len(lists.floor)
+    np.greater(tile.scores[:rows], lists.floor[:, None], out=tile.mask[:rows])
     flat = np.flatnonzero(tile.mask[:rows])
     if len(flat):
         line, item = np.divmod(flat, tile.scores.shape[1])
         score = tile.scores.reshape(-1)[flat]
-        _enter(lists, tile.texts.start + line, tile.images.start + item, score)
+        _enter(lists, line, tile.images.start + item, score)
 
 
 def offer_texts(lists: TopLists, tile: Tile) -> None:
     """Offer the tile's texts to the lists of its images."""
-    _raise_floor(lists, tile.images, tile.scores, axis=0)
+    _raise_floor(lists, tile.scores, axis=0)
     width = tile.scores.shape[1]
     floor = np.full(width, np.inf, tile.scores.dtype)
-    floor[: tile.images.stop - tile.images.start] = lists.floor[tile.images]
+    floor[: len(lists.floor)] = lists.floor
     flat = np.flatnonzero(np.greater(tile.scores, floor, out=tile.mask))
     if len(flat):
         item, line = np.divmod(flat, width)
         order = np.argsort(line.astype(np.uint16), kind="stable")  # a radix sort
         score = tile.scores.reshape(-1)[flat[order]]
-        _enter(lists, tile.images.start + line[order], tile.texts.start + item[order], score)
+        _enter(lists, line[order], tile.texts.start + item[order], score)

@@ -107,7 +107,7 @@ def test_how_many_pairs_are_looked_at_at_once_changes_nothing(
     scores = rng.integers(0, 9, (60, pool.texts)).astype(float)
     whole = rank_pairs(pool, lambda rows: scores[rows])
     monkeypatch.setattr("harness.metrics.gains.CHUNK", 7)
-    monkeypatch.setattr("harness.metrics.ranking.LABEL_CHUNK", 7)
+    monkeypatch.setattr("harness.metrics.filling.LABEL_CHUNK", 7)
     for direction, found in rank_pairs(pool, lambda rows: scores[rows]).items():
         for name in ("ranks", "tied", "relevant", "dcg", "label_hits", "top_scores"):
             one, other = getattr(found, name), getattr(whole[direction], name)
