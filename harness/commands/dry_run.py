@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from harness.data_access import DataAccess, Loaded
 from harness.datasets.table import dataset_spec
@@ -14,55 +15,62 @@ from harness.store import Store
 
 
 def print_plan(cells: Sequence[CellPlan], data: DataAccess, settings: Settings) -> None:
-    """Print one line per cell: finished, to do, or why it will be skipped.
+    """Print one line per cell, finished, to do or skipped; below, once each, why it is skipped.
 
     Phantom data that are not rendered yet are not rendered for this: such cells are "to do".
     """
     store = Store(settings.out)
-    table = Table(title=f"{settings.suite}: {len(cells)} cells", title_justify="left")
+    table = Table(title=f"{settings.suite}: {len(cells)} cells", title_justify="left", box=None)
     for column in ("model", "task", "dataset", "split", "text policy", "state"):
         table.add_column(column, overflow="fold")
     loaded: dict[str, Loaded | str] = {}
+    reasons: dict[str, list[str]] = {}
     for plan in cells:
-        evaluation = plan.evaluation
+        evaluation, name = plan.evaluation, plan.handle.reference.name
+        state, why = _state(plan, data, store, loaded)
+        reasons.setdefault(why, []).append(name)
         table.add_row(
-            plan.handle.reference.name,
+            name,
             evaluation.task,
             evaluation.dataset + (f" ({evaluation.cohort})" if evaluation.cohort else ""),
             evaluation.split,
             plan.text_policy,
-            _state(plan, data, store, loaded),
+            state,
         )
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for why, names in reasons.items():
+        if why:
+            console.print(Text(f"{', '.join(dict.fromkeys(names))}: {why}"), soft_wrap=True)
 
 
-def _state(plan: CellPlan, data: DataAccess, store: Store, loaded: dict[str, Loaded | str]) -> str:
+def _state(
+    plan: CellPlan, data: DataAccess, store: Store, loaded: dict[str, Loaded | str]
+) -> tuple[str, str]:
+    """The state of a cell in a word or two, and what else is to be said of it."""
     name = plan.evaluation.model_dump_json()
     if name not in loaded:
         loaded[name] = _look(plan, data)
     found = loaded[name]
-    if isinstance(found, str):
-        return found
-    if found.dataset is None:
-        return f"skipped: {found.reason}"
+    if not isinstance(found, str) and found.dataset is None:
+        return "skipped", found.reason
     if not plan.handle.entry.describe:
-        return "to do, unless finished (it must be loaded to be known)"
+        return "to do", "it must be loaded to be known, so it may be finished"
     try:
         card = plan.handle.card()
     except WeightsAbsent as absent:
-        return f"skipped: {absent}"
-    cell = store.cell(
-        plan.evaluation.task,
-        found.dataset.name,
-        found.dataset.split,
-        plan.handle.reference.name,
-        plan.key(card, found.dataset),
-    )
-    return "finished" if cell.finished() else "to do"
+        return "skipped", str(absent)
+    if isinstance(found, str) or found.dataset is None:
+        return "to do", str(found)
+    evaluation, dataset = plan.evaluation, found.dataset
+    key = plan.key(card, dataset)
+    row = plan.handle.reference.name
+    cell = store.cell(evaluation.task, dataset.name, dataset.split, row, key)
+    return ("finished" if cell.finished() else "to do"), ""
 
 
 def _look(plan: CellPlan, data: DataAccess) -> Loaded | str:
     spec = dataset_spec(plan.evaluation.dataset)
     if spec.is_phantom(data.roots):
-        return "to do (phantom, rendered on first use)"
+        return "phantoms, rendered on first use; what is finished is not run again"
     return data.load(plan.evaluation)

@@ -297,16 +297,25 @@ def test_a_plan_tells_what_is_finished_to_do_or_skipped(
     dry_run(tmp_path, ["oracle"], "manifest", *data)
     code = {"name": "mine", "use": "suite_models:pixels"}
     models = ["oracle", "chance", "biomedclip", code]
-    shown = dry_run(tmp_path, models, "manifest", *data, "--dry-run")
-    states = {line.split("│")[1].strip(): line for line in shown.splitlines() if "│" in line}
-    assert "finished" in states["oracle"]
-    assert "to do" in states["chance"]
-    assert "skipped: " in states["biomedclip"]
-    assert "it must be loaded to be known" in states["mine"]
-    absent = dry_run(tmp_path, ["oracle"], "manifest", "--dry-run")
-    assert "skipped: " in absent
-    twin = dry_run(tmp_path, ["oracle"], "open-i", "--dry-run")
-    assert "skipped: " in twin or "rendered on first use" in twin
+    shown = dry_run(tmp_path, models, "manifest", *data, "--dry-run").splitlines()
+    states = {line.split()[0]: line.split()[-1] for line in shown if " manifest " in line}
+    assert states == {"oracle": "finished", "chance": "do", "biomedclip": "skipped", "mine": "do"}
+    (why,) = [line for line in shown if line.startswith("biomedclip: ")]
+    assert "bench fetch biomedclip" in why
+    assert "mine: it must be loaded to be known, so it may be finished" in shown
+    absent = dry_run(tmp_path, ["oracle", "chance"], "manifest", "--dry-run")
+    assert "oracle, chance: manifest: no manifest folder is set." in absent
+    assert absent.count("no manifest folder is set") == 1
+
+
+def test_a_plan_over_phantoms_renders_none_and_still_says_which_weights_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr("harness.phantom.cache.ensure_phantom", None)
+    shown = dry_run(tmp_path, ["oracle", "biomedclip"], "mimic-cxr", "--dry-run")
+    assert "oracle: phantoms, rendered on first use" in shown
+    assert "biomedclip: " in shown
 
 
 @pytest.mark.parametrize(
