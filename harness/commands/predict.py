@@ -8,6 +8,7 @@ import click
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
+import PIL.ImageFont
 
 from harness.boxes import Boxes, to_pixels
 from harness.commands.options import data_option
@@ -15,7 +16,7 @@ from harness.errors import BenchError
 from harness.images import Image
 from harness.models import Captioner, EmbeddingModel, Grounding, GroundingModel, NotScorable, Query
 
-COLORS = ("#e6550d", "#3182bd", "#31a354", "#756bb1", "#d9a400")
+COLORS = ("#ff7f2a", "#4ea8f0", "#4fd06f", "#b9a3ff", "#ffd23f")  # light: they lie on black, too
 LEAST = 512  # pixels of the drawn picture's longer side, so that boxes of small films can be seen
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _PATH = click.Path(path_type=Path)
@@ -101,17 +102,43 @@ def said(answer: Grounding) -> str:
 
 
 def draw(image: Image, answers: Sequence[tuple[str, Grounding]]) -> PIL.Image.Image:
-    """The image with each phrase's boxes in a color of their own."""
+    """The image with each phrase's boxes in a color of their own, and what each color stands for.
+
+    A phrase without boxes says why beside its name.
+    """
     film = PIL.Image.fromarray(image.read())
     factor = max(1.0, LEAST / max(film.size))
     film = film.resize((round(film.width * factor), round(film.height * factor))).convert("RGB")
     pen = PIL.ImageDraw.Draw(film)
     width = max(2, round(max(film.size) / 300))
-    for number, (phrase, answer) in enumerate(answers):
-        color = COLORS[number % len(COLORS)]
-        _boxes(pen, answer.boxes, film.size, (color, width))
-        pen.text((8, 8 + 14 * number), phrase, fill=color)
+    for number, (_, answer) in enumerate(answers):
+        _boxes(pen, answer.boxes, film.size, (COLORS[number % len(COLORS)], width))
+    _legend(pen, answers, film.size)
     return film
+
+
+def _legend(
+    pen: PIL.ImageDraw.ImageDraw, answers: Sequence[tuple[str, Grounding]], size: tuple[int, int]
+) -> None:
+    """One line per phrase in the upper left corner, on black, in letters that fit the picture."""
+    font = PIL.ImageFont.load_default(size=max(14, round(max(size) / 34)))
+    edge = max(4, round(max(size) / 128))
+    top = edge
+    for number, (phrase, answer) in enumerate(answers):
+        if not phrase:
+            continue
+        line = phrase if len(answer.boxes) else f"{phrase}: {_lack(answer)}"
+        while len(line) > 4 and pen.textlength(line, font=font) > size[0] - 2 * edge:
+            line = line[:-4] + "..."
+        left, upper, right, lower = pen.textbbox((edge, top), line, font=font)
+        pen.rectangle((left - 2, upper - 2, right + 2, lower + 2), fill="black")
+        pen.text((edge, top), line, fill=COLORS[number % len(COLORS)], font=font)
+        top = round(lower) + edge
+
+
+def _lack(answer: Grounding) -> str:
+    """Why there is no box, in a word or two."""
+    return "unreadable answer" if answer.status == "malformed" else said(answer)
 
 
 def _boxes(

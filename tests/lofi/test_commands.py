@@ -1,6 +1,7 @@
 """`bench train` and `bench predict` from end to end on a small world."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,38 @@ def test_a_box_is_drawn_where_it_is(tmp_path):
     assert abs(columns.max() - 384) <= 2
     assert abs(rows.min() - 64) <= 2
     assert abs(rows.max() - 192) <= 2
+
+
+def test_each_phrase_is_named_in_its_color_and_why_it_has_no_box(tmp_path, monkeypatch):
+    file = tmp_path / "white.png"
+    PIL.Image.fromarray(np.full((600, 800), 255, np.uint8)).save(file)
+    lines = []
+    text = PIL.ImageDraw.ImageDraw.text
+    monkeypatch.setattr(
+        PIL.ImageDraw.ImageDraw,
+        "text",
+        lambda pen, at, line, fill, font: (
+            lines.append((line, fill, at[1])) or text(pen, at, line, fill=fill, font=font)
+        ),
+    )
+    answers = [
+        ("left effusion", Grounding(boxes=np.float32([[0.5, 0.5, 0.75, 0.75]]))),
+        ("mass", Grounding(status="empty")),
+        ("large heart", Grounding(status="malformed", raw="[[1,")),
+        ("a phrase that goes on " * 20, Grounding(boxes=np.float32([[0.1, 0.5, 0.2, 0.6]]))),
+    ]
+    film = np.asarray(draw(Image("white", file), answers))
+    told = [line for line, _, _ in lines]
+    assert told[:3] == ["left effusion", "mass: none", "large heart: unreadable answer"]
+    assert told[3].startswith("a phrase that goes on")
+    assert told[3].endswith("...")
+    assert len({color for _, color, _ in lines}) == 4
+    tops = [top for _, _, top in lines]
+    assert all(below - above >= 14 for above, below in pairwise(tops))
+    assert (
+        (film[tops[0] + 12, 8:60] == 0).all(-1).any()
+    )  # letters on black
+    assert (film[tops[-1] + 60 :, -40:] == 255).all()
 
 
 def test_an_answer_is_said_in_one_line():
