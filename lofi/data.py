@@ -275,10 +275,10 @@ class Batches:
     ) -> tuple[str, str]:
         """A phrase and its boxes, or now and then a phrase of another study and none."""
         if draw.random() < self.config.data.negatives:
-            other = self.other_phrases[draw.integers(len(self.other_phrases))]
             known = {normalize(text) for text, _ in item.regions}
-            if normalize(other) not in known:
-                return grounding_prompt(other), boxes_answer(no_boxes())
+            for place in draw.integers(len(self.other_phrases), size=8):
+                if normalize(self.other_phrases[place]) not in known:
+                    return grounding_prompt(self.other_phrases[place]), boxes_answer(no_boxes())
         return grounding_prompt(phrase), boxes_answer(boxes)
 
 

@@ -97,6 +97,7 @@ def measure(model: LofiModel, *, device: str, steps: int, peak: float = 0.0) -> 
     run = counter.get_total_flops()
     step()  # a second warm-up: the first one was slowed by counting
     seconds = _seconds(step, steps, device)
+    making = _seconds(lambda: batches(0), steps, "cpu")
     tokens = sum(int(rows.sequences.ids.numel()) for rows in batch.rows.values())
     tokens += sum(len(rows.image) for rows in batch.rows.values()) * model.config.tokens.count
     out = {
@@ -105,6 +106,7 @@ def measure(model: LofiModel, *, device: str, steps: int, peak: float = 0.0) -> 
         "batch_size": training.batch_size,
         "micro_batch": training.micro_batch,
         "seconds_per_step": seconds,
+        "seconds_per_batch": making,  # of input; a thread makes it while the step before runs
         "samples_per_second": training.batch_size / seconds,
         "decoder_tokens_per_second": tokens / seconds,
         "flops_per_step": run,

@@ -17,6 +17,7 @@ def test_operations_per_second_are_operations_over_seconds():
     assert found["flops_per_second"] == found["flops_per_step"] / found["seconds_per_step"]
     assert found["mfu"] == found["flops_per_second"] / 1e9
     assert found["samples_per_second"] == pytest.approx(4 / found["seconds_per_step"])
+    assert found["seconds_per_batch"] > 0
 
 
 def test_a_loss_more_costs_operations_more():
