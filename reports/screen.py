@@ -132,7 +132,8 @@ def _footer(panel: Panel, columns: Sequence[ColumnKey], section: Section) -> lis
         lines.append("answers that could not be read, scored as wrong: " + ", ".join(counted))
     hidden = len(panel.columns) - len(columns)
     others = len(section.panels) - 1
-    more = [f"{hidden} more columns"] * bool(hidden) + [f"{others} more panels"] * bool(others)
+    counts = ((hidden, "column"), (others, "panel"))
+    more = [f"{n} more {name}{'s' * (n > 1)}" for n, name in counts if n]
     if more:
         named = "" if panel.group == DEFAULT_GROUP else f" (this one: {panel.group})"
         lines.append(f"{' and '.join(more)} in leaderboard.md{named}")

@@ -8,10 +8,13 @@ the boxes alone: a claim about the image is one about ``dense/finding_accuracy``
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.errors import BenchError
 from harness.images import Image
 from harness.metrics.bootstrap import score
 from harness.metrics.captioning import CAPTION_METRICS, CaptionOutcomes, caption_outcomes
@@ -19,6 +22,7 @@ from harness.models import Captioner, NotScorable, Shuffled, TruthCaptioner
 from harness.samples import Dataset, ImageText, Located, PhraseBoxes
 from harness.tasks.caption_findings import read_findings
 from harness.tasks.caption_samples import boxed_of, caption_groups, reports_of
+from harness.tasks.misses import OTHERS, one_by_one
 from harness.tasks.shuffle import other_images
 from harness.tasks.task import Asking, OutcomeSink, Scored, Task, as_score
 
@@ -160,13 +164,25 @@ def _ask_part(asking: Asking, part: _Part) -> None:
 def _rows(asking: Asking, part: _Part, shard: Sequence[Asked]) -> Iterator[dict[str, Any]]:
     for first in range(0, len(shard), asking.batch_size):
         batch = shard[first : first + asking.batch_size]
+        inside = {sample.sample_id for sample in batch}
+        outside = (s for s in part.samples if s.sample_id not in inside)
+        others = list(islice(outside, OTHERS))
         started = time.perf_counter()
-        texts = part.answer(batch)
-        if len(texts) != len(batch):
-            raise ValueError(f"{asking.card.name}: {len(texts)} texts for {len(batch)} images")
+        texts = one_by_one(partial(_written, asking, part), batch, others)
         seconds = (time.perf_counter() - started) / len(batch)
         for sample, text in zip(batch, texts, strict=True):
-            yield _row(sample, text, seconds, store_text=asking.store_text)
+            # Where the model fails it has said nothing, which misses all that is there.
+            yield _row(sample, text or "", seconds, store_text=asking.store_text)
+
+
+def _written(asking: Asking, part: _Part, batch: Sequence[Asked]) -> list[str]:
+    texts = part.answer(batch)
+    if len(texts) != len(batch):
+        raise BenchError(
+            f"{asking.card.name}: {len(texts)} texts for {len(batch)} images. Its caption() and "
+            "describe() owe one to each."
+        )
+    return texts
 
 
 def _row(sample: Asked, text: str, seconds: float, *, store_text: bool) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from harness.chunks import chunk_text
 from harness.embedding_cache import EmbeddingCache
@@ -15,6 +15,7 @@ from harness.file_hash import file_sha256
 from harness.images import Image
 from harness.models import EmbeddingModel, NotScorable, TokenCounter
 from harness.samples import ImageRef
+from harness.tasks.misses import ENDS_THE_CELL, OTHERS, one_by_one
 from harness.tasks.task import Asking, NonFinite
 
 Vectors: TypeAlias = Float32[np.ndarray, "n d"]
@@ -30,13 +31,61 @@ def embed_images(asking: Asking, model: EmbeddingModel, images: Sequence[ImageRe
     ids = [file_sha256(image.file) for image in images] if cache else []
 
     def compute(rows: Sequence[int]) -> Iterator[Vectors]:
-        chosen = [Image(images[row].image_id, images[row].file) for row in rows]
+        chosen = [as_image(images[row]) for row in rows]
         for number, batch in enumerate(prepared_batches(model, chosen, asking.batch_size)):
             asking.progress("embedding images", number * asking.batch_size, len(rows))
             yield model.embed_images(batch)
 
     names = [image.image_id for image in images]
     return _through_cache(asking, cache, (ids, names), compute)
+
+
+def embed_images_found(
+    asking: Asking, model: EmbeddingModel, images: Sequence[ImageRef]
+) -> tuple[Vectors, Bool[np.ndarray, " n"]]:
+    """One unit row per image, and which images the model embeds; the rows of others are zeros.
+
+    Several processes that share a cell do not wait for one another's second tries: there a failure
+    on one image is one of the cell.
+    """
+    try:
+        return embed_images(asking, model, images), np.ones(len(images), bool)
+    except ENDS_THE_CELL:
+        raise
+    except Exception as error:
+        if asking.ranks.world > 1:
+            raise
+        failure = error
+    size = asking.batch_size
+    rows: list[np.ndarray | None] = []
+    for start in range(0, len(images), size):
+        batch = list(images[start : start + size])
+        # What is asked again must be asked of the model itself: a cache outlives a broken one.
+        others = [image for image in images[: size + OTHERS] if image not in batch]
+        rows += one_by_one(_rows_of(asking, model, batch), batch, others)
+    found = np.array([row is not None for row in rows])
+    if not found.any():
+        raise failure
+    width = next(len(row) for row in rows if row is not None)
+    return np.stack([np.zeros(width, np.float32) if r is None else r for r in rows]), found
+
+
+def _rows_of(
+    asking: Asking, model: EmbeddingModel, batch: Sequence[ImageRef]
+) -> Callable[[Sequence[ImageRef]], list[np.ndarray]]:
+    inside = {image.image_id for image in batch}
+
+    def rows(images: Sequence[ImageRef]) -> list[np.ndarray]:
+        if all(image.image_id in inside for image in images):
+            return list(embed_images(asking, model, images))
+        return list(model.embed_images([model.prepare_image(as_image(i)) for i in images]))
+
+    return rows
+
+
+def as_image(image: ImageRef) -> Image:
+    """The picture behind a reference."""
+    return Image(image.image_id, image.file)
 
 
 def prepared_batches(model: Any, images: Sequence[Image], batch_size: int) -> Iterator[list[Any]]:

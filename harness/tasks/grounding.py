@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from harness.tasks.calibration import (
 )
 from harness.tasks.grounding_context import generated, nearness_groups, shown
 from harness.tasks.grounding_groups import grounding_groups
+from harness.tasks.misses import OTHERS, one_by_one
 from harness.tasks.shuffle import other_images
 from harness.tasks.supply import BankedGrounder, Supply
 from harness.tasks.task import Asking, NonFinite, OutcomeSink, Scored, Task, as_score
@@ -118,40 +120,20 @@ def _batch(
     asked: Mapping[str, Query],
     asking: Asking,
 ) -> list[dict[str, Any]]:
+    def ask(queries: Sequence[Query]) -> list[Grounding]:
+        answers = model.ground(queries)
+        if len(answers) != len(queries):
+            found = f"{len(answers)} answers to {len(queries)} queries"
+            raise BenchError(f"{asking.card.name}: {found}. Its ground() owes one to each.")
+        return answers
+
+    inside = {sample.sample_id for sample in batch}
+    others = list(islice((q for name, q in asked.items() if name not in inside), OTHERS))
     started = time.perf_counter()
-    answers = _ground(model, [asked[s.sample_id] for s in batch])
-    if len(answers) != len(batch):
-        raise ValueError(f"{asking.card.name}: {len(answers)} answers to {len(batch)} queries")
+    answers = one_by_one(ask, [asked[s.sample_id] for s in batch], others)
     seconds = (time.perf_counter() - started) / len(batch)
-    return [_row(s, a, seconds, asking) for s, a in zip(batch, answers, strict=True)]
-
-
-def _ground(model: GroundingModel, queries: list[Query]) -> list[Grounding]:
-    """The answers; where a batch raises, each query alone, and a lone failure is a malformed one.
-
-    A model that fails on one item misses that item (protocol, section 1); one that fails on every
-    item of a batch has failed.
-    """
-    try:
-        return model.ground(queries)
-    except (MemoryError, TimeoutError, BenchError):
-        raise
-    except Exception:
-        if len(queries) == 1:
-            raise
-        answers = [_alone(model, query) for query in queries]
-        if all(answer is None for answer in answers):
-            raise
-        return [
-            answer or Grounding(status="malformed", raw="the model failed") for answer in answers
-        ]
-
-
-def _alone(model: GroundingModel, query: Query) -> Grounding | None:
-    try:
-        return model.ground([query])[0]
-    except Exception:
-        return None
+    failed = Grounding(status="malformed", raw="the model failed")
+    return [_row(s, a or failed, seconds, asking) for s, a in zip(batch, answers, strict=True)]
 
 
 def _row(sample: PhraseBoxes, answer: Grounding, seconds: float, asking: Asking) -> dict[str, Any]:

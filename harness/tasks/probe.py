@@ -1,12 +1,12 @@
 """Location probes: does the model prefer the true text to one with a single thing changed?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from harness.images import Image
+from harness.boxes import no_boxes
 from harness.metrics.bootstrap import score
 from harness.metrics.overlap import union_iou
 from harness.metrics.probe import PROBE_METRICS, ProbeOutcomes, probe_outcomes
@@ -23,7 +23,13 @@ from harness.models import (
 )
 from harness.record import Score
 from harness.samples import Dataset, ProbeChoice
-from harness.tasks.embedding import embed_images, embed_texts, prepared_batches
+from harness.tasks.embedding import (
+    as_image,
+    embed_images_found,
+    embed_texts,
+    prepared_batches,
+)
+from harness.tasks.misses import OTHERS, one_by_one
 from harness.tasks.probe_groups import probe_groups
 from harness.tasks.retrieval_rows import chance_frame
 from harness.tasks.shuffle import other_images
@@ -31,6 +37,7 @@ from harness.tasks.task import Asking, NonFinite, OutcomeSink, Scored, Task, as_
 
 KIND = "choices"
 Sides = tuple[np.ndarray, np.ndarray]
+R = TypeVar("R")
 
 
 def ask(asking: Asking) -> dict[str, float]:
@@ -72,7 +79,7 @@ def _sides(asking: Asking, samples: Sequence[ProbeChoice]) -> Sides:
         samples = [replace(s, image=i) for s, i in zip(samples, images, strict=True)]
         model = model.model
     if any(sample.boxes is not None for sample in samples):
-        return _by_boxes(model, samples)
+        return _by_boxes(asking, model, samples)
     if isinstance(model, EmbeddingModel):
         return _by_vectors(asking, model, samples)
     if isinstance(model, PairScorer):
@@ -83,7 +90,8 @@ def _sides(asking: Asking, samples: Sequence[ProbeChoice]) -> Sides:
 def _by_vectors(asking: Asking, model: EmbeddingModel, samples: Sequence[ProbeChoice]) -> Sides:
     texts = list(dict.fromkeys(text for s in samples for text in (s.text, s.foil)))
     place = {text: row for row, text in enumerate(texts)}
-    images = embed_images(asking, model, [sample.image for sample in samples])
+    # An image without a vector is a row of zeros: both texts score the same, which is no choice.
+    images, _ = embed_images_found(asking, model, [sample.image for sample in samples])
     vectors = embed_texts(asking, model, texts)
     true = np.einsum("nd,nd->n", images, vectors[[place[s.text] for s in samples]])
     false = np.einsum("nd,nd->n", images, vectors[[place[s.foil] for s in samples]])
@@ -91,21 +99,45 @@ def _by_vectors(asking: Asking, model: EmbeddingModel, samples: Sequence[ProbeCh
 
 
 def _by_pairs(asking: Asking, model: PairScorer, samples: Sequence[ProbeChoice]) -> Sides:
-    files = [Image(sample.image.image_id, sample.image.file) for sample in samples]
-    scores = np.empty((len(samples), 2))
-    prepared = (item for batch in prepared_batches(model, files, 32) for item in batch)
-    for row, (sample, image) in enumerate(zip(samples, prepared, strict=True)):
-        scores[row] = model.score([image], [sample.text, sample.foil])[0]
-        asking.progress("scoring pairs", row + 1, len(samples))
-    return scores[:, 0], scores[:, 1]
+    def ask(batch: Sequence[ProbeChoice]) -> list[np.ndarray]:
+        prepared = prepared_batches(model, [as_image(s.image) for s in batch], len(batch))
+        images = (image for part in prepared for image in part)
+        return [
+            np.asarray(model.score([image], [sample.text, sample.foil]))[0]
+            for sample, image in zip(batch, images, strict=True)
+        ]
+
+    rows = _in_batches(asking, ask, samples, "scoring pairs")
+    scores = np.array([(0.0, 0.0) if row is None else row for row in rows], np.float64)
+    return scores.reshape(-1, 2)[:, 0], scores.reshape(-1, 2)[:, 1]
 
 
-def _by_boxes(model: Any, samples: Sequence[ProbeChoice]) -> Sides:
+def _in_batches(
+    asking: Asking,
+    ask: Callable[[Sequence[ProbeChoice]], Sequence[R]],
+    samples: Sequence[ProbeChoice],
+    doing: str,
+) -> list[R | None]:
+    """The answers in order, None where the model fails on the sample: no choice, so wrong."""
+    answers: list[R | None] = []
+    for start in range(0, len(samples), asking.batch_size):
+        end = start + asking.batch_size
+        others = [*samples[:start], *samples[end:]][:OTHERS]
+        answers += one_by_one(ask, samples[start:end], others)
+        asking.progress(doing, min(end, len(samples)), len(samples))
+    return answers
+
+
+def _by_boxes(asking: Asking, model: Any, samples: Sequence[ProbeChoice]) -> Sides:
     if not isinstance(model, GroundingModel):
         raise NotScorable("it locates nothing, and these probes compare boxes")
-    queries = [Query(Image(s.image.image_id, s.image.file), s.text) for s in samples]
-    answers = [answer.boxes for answer in model.ground(queries)]
-    return nearer(answers, samples)
+
+    def ask(batch: Sequence[ProbeChoice]) -> list[np.ndarray]:
+        found = model.ground([Query(as_image(s.image), s.text) for s in batch])
+        return [answer.boxes for answer in found]
+
+    answers = _in_batches(asking, ask, samples, "locating lungs")
+    return nearer([no_boxes() if boxes is None else boxes for boxes in answers], samples)
 
 
 def nearer(answers: Sequence[np.ndarray], samples: Sequence[ProbeChoice]) -> Sides:

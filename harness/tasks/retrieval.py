@@ -24,8 +24,15 @@ from harness.models import (
     Shuffled,
 )
 from harness.record import Score
-from harness.samples import Dataset, ImageText
-from harness.tasks.embedding import embed_images, embed_texts, prepared_batches, tokens_cut
+from harness.samples import Dataset, ImageRef, ImageText
+from harness.tasks.embedding import (
+    as_image,
+    embed_images_found,
+    embed_texts,
+    prepared_batches,
+    tokens_cut,
+)
+from harness.tasks.misses import OTHERS, one_by_one
 from harness.tasks.retrieval_chance import chance_scores
 from harness.tasks.retrieval_controls import rank_control
 from harness.tasks.retrieval_groups import retrieval_groups
@@ -88,29 +95,52 @@ def _source(
     if isinstance(model, Shuffled):
         images = other_images(images, model.seed)
     if isinstance(inner, EmbeddingModel):
-        vectors = Embeddings(embed_images(asking, inner, images), embed_texts(asking, inner, texts))
-        return vectors, tokens_cut(asking, inner, texts)
+        rows, found = embed_images_found(asking, inner, images)
+        vectors = _missing_last(Embeddings(rows, embed_texts(asking, inner, texts)), found)
+        return vectors, tokens_cut(asking, inner, texts) | _failures(found)
     if isinstance(inner, PairScorer):
         if asking.text_policy == "chunk-mean":
             raise NotScorable("it scores pairs and has no vectors of chunks to average")
-        blocks = _pair_blocks(asking, inner, [Image(i.image_id, i.file) for i in images], texts)
-        return blocks, tokens_cut(asking, inner, texts)
+        return _pair_blocks(asking, inner, images, texts), tokens_cut(asking, inner, texts)
     raise NotScorable("it has neither embeddings nor pair scores, so it cannot run 'retrieval'")
 
 
+def _failures(found: np.ndarray) -> dict[str, float]:
+    return {} if found.all() else {"failed": float((~found).sum())}
+
+
+def _missing_last(vectors: Embeddings, found: np.ndarray) -> Embeddings:
+    """The vectors, with a column by which an image without one scores below every other: a miss.
+
+    As a query it ties with everything, which counts against the model.
+    """
+    if found.all():
+        return vectors
+    column = np.where(found, 0, -2).astype(vectors.images.dtype)
+    ones = np.ones(len(vectors.texts), vectors.texts.dtype)
+    return Embeddings(
+        np.column_stack([vectors.images, column]), np.column_stack([vectors.texts, ones])
+    )
+
+
 def _pair_blocks(
-    asking: Asking, model: PairScorer, images: Sequence[Image], texts: Sequence[str]
+    asking: Asking, model: PairScorer, images: Sequence[ImageRef], texts: Sequence[str]
 ) -> Callable[[slice], np.ndarray]:
     """Scores of a slice of images with all unique texts, computed block by block."""
+    pictures = [as_image(image) for image in images]
+
+    def score_images(chosen: Sequence[Image]) -> list[np.ndarray]:
+        batches = prepared_batches(model, chosen, asking.batch_size)
+        return [row for batch in batches for row in _scored(model, batch, texts, asking)]
 
     def block(rows: slice) -> np.ndarray:
-        chosen = images[rows]
-        parts = [
-            _scored(model, batch, texts, asking)
-            for batch in prepared_batches(model, chosen, asking.batch_size)
-        ]
+        chosen = pictures[rows]
+        others = [*pictures[: rows.start], *pictures[rows.stop :]][:OTHERS]
+        found = one_by_one(score_images, chosen, others)
         asking.progress("scoring pairs", rows.stop or len(images), len(images))
-        return np.concatenate(parts)
+        kind = next((row.dtype for row in found if row is not None), np.dtype(np.float32))
+        least = np.full(len(texts), np.finfo(kind).min, kind)  # below every other: a miss
+        return np.stack([least if row is None else row for row in found])
 
     return block
 

@@ -9,6 +9,7 @@ import pytest
 
 from baselines.controls import load
 from harness.boxes import Boxes, boxes_from_unit
+from harness.errors import BenchError
 from harness.images import Image
 from harness.metrics.metric import value
 from harness.models import Captioner, ModelCard, NotScorable, Shuffled, TruthCaptioner
@@ -137,8 +138,15 @@ def test_words_stay_out_of_the_store_unless_they_are_asked_for(tmp_path: Path) -
 def test_what_is_stored_is_not_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(captioning, "SHARD", 2)
     reports = {f"i{n}": TEXTS[n] for n in TEXTS}
-    broken = Writer({name: reports[name] for name in ("i0", "i1", "i2")}, reports)
-    with pytest.raises(KeyError):
+
+    class Dies(Writer):
+        def caption(self, images: Sequence[Image]) -> list[str]:
+            if "i3" in [image.image_id for image in images]:
+                raise MemoryError("64 GiB")
+            return super().caption(images)
+
+    broken = Dies(reports, reports)
+    with pytest.raises(MemoryError):
         TASK.ask(asking(broken, tmp_path, batch_size=1))
     again = Writer(reports, reports)
     values = run(again, tmp_path)
@@ -202,7 +210,7 @@ def test_a_model_that_loses_an_answer_is_refused(tmp_path: Path) -> None:
         def caption(self, images: Sequence[Image]) -> list[str]:
             return super().caption(images)[1:]
 
-    with pytest.raises(ValueError, match="3 texts for 4 images"):
+    with pytest.raises(BenchError, match="3 texts for 4 images"):
         TASK.ask(asking(Short({f"i{n}": "x" for n in TEXTS}, {}), tmp_path))
 
 
@@ -227,3 +235,15 @@ def test_fixed_findings_are_not_pooled_with_movable_ones(tmp_path: Path) -> None
 def test_mentions_survive_being_packed() -> None:
     for findings in ([], [("nodule", "", "")], [("a", "left", "lower+upper"), ("b", "both", "")]):
         assert unpack_mentions(pack_mentions(findings)) == findings
+
+
+@pytest.mark.parametrize("size", [1, 2, 32])
+def test_a_film_on_which_the_writer_fails_is_one_of_which_it_says_nothing(
+    tmp_path: Path, size: int
+) -> None:
+    reports = {f"i{n}": text for n, text in TEXTS.items() if n}  # it knows nothing of the first
+    question = asking(Writer(reports), tmp_path, batch_size=size)
+    TASK.ask(question)
+    stored = question.sink.read("mentions").set_index("sample_id")["words"].to_dict()
+    assert stored["i0"] == 0
+    assert all(stored[f"i{n}"] == 2 for n in (1, 2, 3))

@@ -92,10 +92,21 @@ def test_one_phrase_that_fails_is_malformed_and_the_rest_of_its_batch_is_not(
 
 def test_a_model_that_fails_on_a_whole_batch_has_failed(dataset: Dataset, tmp_path: Path) -> None:
     every = [f"phrase {n}" for n in range(4)]
-    with pytest.raises(RuntimeError, match="cannot read"):
-        TASK.ask(asking(Says(right(), fails=every), dataset, tmp_path / "a", batch_size=4))
-    with pytest.raises(RuntimeError, match="cannot read"):  # alone it is a batch of its own
-        TASK.ask(asking(Says(right(), fails=every[:1]), dataset, tmp_path / "b", batch_size=1))
+    for size in (4, 1):  # with one phrase to a batch, on the others that it is then asked
+        question = asking(Says(right(), fails=every), dataset, tmp_path, batch_size=size)
+        with pytest.raises(RuntimeError, match="cannot read"):
+            TASK.ask(question)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_which_phrases_are_missed_does_not_depend_on_the_batch(
+    dataset: Dataset, tmp_path: Path, size: int
+) -> None:
+    model = Says(right(), fails=["phrase 0", "phrase 1"])
+    question = asking(model, dataset, tmp_path, batch_size=size)
+    TASK.ask(question)
+    stored = question.sink.read("boxes").set_index("sample_id")["status"]
+    assert stored.to_dict() == {"q0": "malformed", "q1": "malformed", "q2": "ok", "q3": "ok"}
 
 
 @pytest.mark.parametrize("error", [MemoryError("64 GiB"), BenchError("no such film")])
@@ -116,7 +127,7 @@ def test_too_few_answers_are_refused(dataset: Dataset, tmp_path: Path) -> None:
         def ground(self, queries: Sequence[Query]) -> list[Grounding]:
             return super().ground(queries)[1:]
 
-    with pytest.raises(ValueError, match="m: 3 answers to 4 queries"):
+    with pytest.raises(BenchError, match="m: 3 answers to 4 queries"):
         TASK.ask(asking(Fewer(right()), dataset, tmp_path))
 
 
