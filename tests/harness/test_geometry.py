@@ -182,6 +182,16 @@ def test_multiples_are_those_of_qwen(width, height):
     assert frame.size[::-1] == smart_resize(height, width, 28, 3136, 1003520)
 
 
+@pytest.mark.parametrize("bounds", ["min 3136 max 12544", "min 12544 max 20000"])
+def test_an_area_of_exactly_the_most_or_the_least_stays(bounds):
+    """120 x 105 is 112 x 112 in multiples of 28: rounded down it would be 84 high, up 140 wide."""
+    assert read_geometry(f"multiples 28 {bounds}").frame(120, 105).size == (112, 112)
+
+
+def test_one_pixel_is_a_size():
+    assert read_geometry("crop 1").frame(3, 5).size == (1, 1)
+
+
 def test_chexzero_pads_to_320_before_it_resizes_to_224():
     of = picture(250, 305)
     small = PIL.Image.fromarray(of.pixels).resize((262, 320), PIL.Image.Resampling.LANCZOS)

@@ -6,7 +6,7 @@ import pytest
 
 from harness.metrics.grounding import from_samples
 from harness.metrics.grounding_metrics import GROUNDING_METRICS
-from harness.metrics.metric import contributions, value
+from harness.metrics.metric import contributions, scored, value
 from harness.models import Grounding
 from harness.samples import ImageRef, PhraseBoxes
 
@@ -67,6 +67,21 @@ def test_macro_is_the_mean_over_findings_of_their_means():
     assert number("acc@0.5/macro", samples, answers) == 0.5
     assert number("f1@0.5/macro", samples, answers) == 0.5
     assert number("f1@0.5", samples, answers) == 0.75
+
+
+def test_what_one_draw_gives_does_not_depend_on_the_draws_beside_it():
+    samples = [sample(n, LEFT, finding=f) for n, f in enumerate(["a", "a", "b", "c"])]
+    samples += [sample(4, finding="a"), sample(5, LEFT, RIGHT, finding="b")]
+    answers = [answer(LEFT), answer(RIGHT), answer(WHOLE), MALFORMED, answer(), answer(LEFT)]
+    outcomes = from_samples(samples, answers)
+    weights = np.array([[1.0, 1, 1, 1, 1, 1], [2, 0, 3, 0, 1, 1], [0, 1, 0, 4, 0, 0]])
+    for name, metric in GROUNDING_METRICS.items():
+        if metric.needs == "boxes":
+            rows = contributions(metric, outcomes)
+            kept = scored(rows)
+            together = metric.reduce(rows[kept], weights[:, kept])
+            apart = [metric.reduce(rows[kept], one[None, kept])[0] for one in weights]
+            np.testing.assert_array_equal(together, apart, err_msg=name)
 
 
 def test_single_box_accuracy_takes_the_best_scored_box_and_skips_several_truths():
