@@ -38,10 +38,11 @@ _SPECIAL = {
 def escape(text: str) -> str:
     r"""The text with no character left that LaTeX would execute.
 
-    >>> print(escape("50 % of a_b"))
-    50 \% of a\_b
+    >>> print(escape("50 % of a_b, --limit 8"))
+    50 \% of a\_b, -{}-limit 8
     """
-    return "".join(_SPECIAL.get(sign, sign) for sign in " ".join(text.split()))
+    plain = "".join(_SPECIAL.get(sign, sign) for sign in " ".join(text.split()).replace("--", "\0"))
+    return plain.replace("\0", "-{}-")  # two hyphens would become a dash
 
 
 def latex(sections: Sequence[Section], *, ranks: Ranks | None = None) -> str:
