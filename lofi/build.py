@@ -28,7 +28,12 @@ def build(config: LofiConfig, texts: Iterable[str] = ()) -> LofiModel:
 
     `towers.pretrained` is a SigLIP folder or hub name, or a LoFi directory, whose towers are taken.
     `texts` teach the small tokenizer of fresh parts; the start is decided by the training seed.
+    With `init` the whole model is that directory's, words included.
     """
+    if config.init:
+        model = LofiModel.from_pretrained(config.init)
+        model.config = settings_for(config, model)
+        return model
     fresh = not (config.towers.pretrained and config.decoder.pretrained)
     small = train_tokenizer(texts, config.data.vocabulary) if fresh else None
     torch.manual_seed(config.training.seed)
@@ -46,6 +51,14 @@ def build(config: LofiConfig, texts: Iterable[str] = ()) -> LofiModel:
     if config.tokens.spatial_start:
         _start_at_places(model)
     return adapt(model)
+
+
+def settings_for(config: LofiConfig, model: LofiModel) -> LofiConfig:
+    """The settings to train a stored model on by: with `init` its parts are as they are."""
+    if not config.init:
+        return as_built(config, model.towers)
+    parts = ("towers", "tokens", "decoder", "adapters")
+    return config.model_copy(update={name: getattr(model.config, name) for name in parts})
 
 
 def as_built(config: LofiConfig, towers: SiglipModel) -> LofiConfig:

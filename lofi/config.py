@@ -143,9 +143,14 @@ class Training(Settings):
 
 
 class LofiConfig(Settings):
-    """All of one model and its training."""
+    """All of one model and its training.
+
+    `init`: a LoFi directory to train on from, whole; its towers, tokens, decoder and adapters are
+    then used whatever is said of them here.
+    """
 
     name: str = "lofi"
+    init: str = ""
     towers: Towers = Towers()
     tokens: Tokens = Tokens()
     decoder: Decoder = Decoder()

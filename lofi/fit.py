@@ -16,7 +16,7 @@ import torch
 from harness.cache_root import cache_root
 from harness.datasets.training import TrainingSet
 from harness.errors import BenchError
-from lofi.build import as_built, build
+from lofi.build import build, settings_for
 from lofi.checkpoint import from_pretrained, save_pretrained
 from lofi.config import LofiConfig, flat, read_preset
 from lofi.data import Studies
@@ -68,7 +68,7 @@ def fit(wanted: Fit, say: Say = print) -> Progress:
         folder=wanted.folder,
         say=say if accelerator.is_main_process else _silent,
         accelerator=accelerator,
-        source=account_of(source) | _streamed(config),
+        source=account_of(source) | _streamed(config) | {"before": seen_before(config)},
         keep=wanted.keep,
     )
     accelerator.end_training()
@@ -84,6 +84,22 @@ def _source(config: LofiConfig, wanted: Fit, report: Report) -> tuple[TrainingSe
     leads = os.environ.get("LOCAL_RANK", "0") == "0"
     phantoms = open_phantoms(data, wanted.roots, limit=limit, report=report, leads=leads)
     return phantoms.training_set(0), phantoms
+
+
+def seen_before(config: LofiConfig) -> list[dict[str, str]] | None:
+    """What the LoFi directories that training starts from were trained on; None: they do not say.
+
+    Towers that no LoFi wrote have no such record and count as having seen nothing of the kind.
+    """
+    seen: list[dict[str, str]] = []
+    for start in (config.init, config.towers.pretrained):
+        record = Path(start) / "training.json"
+        if start and record.is_file():
+            told = json.loads(record.read_text()).get("trained_on")
+            if told is None:
+                return None
+            seen += told
+    return seen
 
 
 def _streamed(config: LofiConfig) -> dict[str, Any]:
@@ -136,7 +152,7 @@ def _model(config: LofiConfig, source: TrainingSet, folder: Path, say: Say) -> L
     if (last / "config.json").is_file():
         # The tokenizer is the checkpoint's: more studies may have been added since.
         stored = from_pretrained(last)
-        stored.config = as_built(config, stored.towers)
+        stored.config = settings_for(config, stored)
         return stored
     texts = [text for study in source for text in (study.text, *(p for p, _ in study.regions))]
     model = build(config, texts)

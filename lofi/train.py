@@ -213,7 +213,7 @@ class Run:
             "seconds": round(self.progress.seconds, 1),
             "samples": self.progress.step * self.settings.batch_size,
             "data": self.account,
-            "trained_on": _trained_on(self.model.config, self.account["source"]),
+            **_trained_on(self.model.config, self.account["source"]),
             "validation": self.progress.history,
             "sessions": self.progress.sessions,
             "parameters": sum(p.numel() for p in self.model.parameters()),
@@ -264,20 +264,27 @@ class Run:
         self.progress = Progress(**values)
 
 
-def _trained_on(config: LofiConfig, source: Mapping[str, Any]) -> list[dict[str, str]]:
+def _trained_on(config: LofiConfig, source: Mapping[str, Any]) -> dict[str, Any]:
+    """What is seen here and was seen before; nothing is said if what was before is unknown."""
+    before = source.get("before", [])
+    if before is None:
+        return {}
     name = source.get("dataset", config.data.dataset)
     seen = ["images"]
     if config.losses.sigmoid or config.losses.captioning:
         seen.append("reports")
     if config.losses.grounding or config.losses.dense_captioning:
         seen.append("boxes")
-    return [{"dataset": name, "split": "train", "modality": one} for one in seen]
+    here = [{"dataset": name, "split": "train", "modality": one} for one in seen]
+    return {"trained_on": here + [one for one in before if one not in here]}
 
 
 def _checkpoint_activations(model: LofiModel) -> None:
-    options = {"gradient_checkpointing_kwargs": {"use_reentrant": False}}
-    model.towers.gradient_checkpointing_enable(**options)
-    model.decoder.gradient_checkpointing_enable(**options)
+    for part in (model.towers, model.decoder):
+        # The older name goes with transformers 6; the newer one came late in 5.
+        newer = hasattr(part, "activation_checkpointing_enable")
+        name = "activation_checkpointing_enable" if newer else "gradient_checkpointing_enable"
+        getattr(part, name)({"use_reentrant": False})
 
 
 def _append(file: Path, row: Mapping[str, Any]) -> None:

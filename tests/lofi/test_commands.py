@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 import yaml
+from accelerate import Accelerator
 from click.testing import CliRunner
 
 from harness.commands.predict import command as predict
@@ -20,6 +22,7 @@ from harness.models import Grounding
 from harness.samples import ImageRef
 from harness.text import sentences
 from lofi.card import describe
+from lofi.checkpoint import from_pretrained
 from lofi.fit import Fit, export, fit
 from tests.lofi.conftest import SIZE, TINY, make, world
 
@@ -70,6 +73,55 @@ def test_the_same_command_goes_on_where_it_stopped(small, tmp_path):
     assert [one["from_step"] for one in progress.sessions] == [0, 2]
     anew = Fit(str(small), tmp_path / "run", {"training.steps": 2}, device="cpu", restart=True)
     assert len(fit(anew, say=lambda _: None).sessions) == 1
+
+
+def test_a_trained_model_is_trained_on_with_its_own_parts_words_and_exposure(small, tmp_path):
+    first = tmp_path / "first"
+    fit(Fit(str(small), first, {"training.steps": 2}, device="cpu"), say=lambda _: None)
+    record = json.loads((first / "model" / "training.json").read_text())
+    record["trained_on"] = [{"dataset": "elsewhere", "split": "train", "modality": "images"}]
+    (first / "model" / "training.json").write_text(json.dumps(record))
+    other = {
+        "init": str(first / "model"),
+        "tokens.count": 9,  # the stored model has 4, and keeps them
+        "losses.sigmoid": 0,
+        "training.steps": 1,
+        "training.learning_rate": 1e-9,
+        "training.weight_decay": 0.0,
+    }
+    wanted = Fit(str(small), tmp_path / "second", other, device="cpu")
+    fit(wanted, say=lambda _: None)
+    one, two = (from_pretrained(folder / "model") for folder in (first, tmp_path / "second"))
+    assert two.config.tokens.count == 4
+    assert two.config.losses.sigmoid == 0
+    assert two.tokenizer.get_vocab() == one.tokenizer.get_vocab()
+    for name, value in one.state_dict().items():
+        assert torch.allclose(two.state_dict()[name], value, atol=1e-6), name
+    seen = {entry.dataset for entry in describe(str(tmp_path / "second" / "model")).trained_on}
+    assert seen == {"elsewhere", "mimic-cxr-phantom"}
+    longer = {**other, "training.steps": 2}
+    again = fit(Fit(str(small), tmp_path / "second", longer, device="cpu"), say=lambda _: None)
+    assert [one["from_step"] for one in again.sessions] == [0, 1]
+
+
+def test_towers_whose_training_is_undisclosed_leave_it_undisclosed(small, tmp_path):
+    make().save_pretrained(tmp_path / "m", record={})
+    start = {"towers.pretrained": str(tmp_path / "m"), "training.steps": 1}
+    fit(Fit(str(small), tmp_path / "run", start, device="cpu"), say=lambda _: None)
+    assert describe(str(tmp_path / "run" / "model")).trained_on is None
+
+
+def test_another_tracker_of_accelerate_hears_of_each_logged_step(small, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(Accelerator, "init_trackers", lambda *_, config: told.append(config))
+    monkeypatch.setattr(Accelerator, "log", lambda _, row, step: told.append((step, row)))
+    monkeypatch.setattr("accelerate.accelerator.filter_trackers", lambda *_: ["mine"])
+    wanted = Fit(str(small), tmp_path / "run", {"training.steps": 2}, device="cpu", tracker="mine")
+    fit(wanted, say=lambda _: None)
+    assert told[0]["training.steps"] == 2
+    assert {type(value) for value in told[0].values()} <= {int, float, str, bool}
+    assert told[1][0] == 2
+    assert {"loss/grounding", "samples_per_second"} <= told[1][1].keys()
 
 
 def test_an_unknown_preset_and_a_malformed_override_say_what_is_known(tmp_path):
@@ -147,9 +199,7 @@ def test_each_phrase_is_named_in_its_color_and_why_it_has_no_box(tmp_path, monke
     assert len({color for _, color, _ in lines}) == 4
     tops = [top for _, _, top in lines]
     assert all(below - above >= 14 for above, below in pairwise(tops))
-    assert (
-        (film[tops[0] + 12, 8:60] == 0).all(-1).any()
-    )  # letters on black
+    assert (film[tops[0] + 12, 8:60] == 0).all(-1).any()  # letters on black
     assert (film[tops[-1] + 60 :, -40:] == 255).all()
 
 

@@ -12,6 +12,7 @@ import torch.multiprocessing as mp
 from lofi.config import LOSSES
 from lofi.data import Batches, Studies
 from lofi.step import backward
+from lofi.train import _checkpoint_activations
 from tests.lofi.conftest import make, studies_for
 
 
@@ -118,6 +119,19 @@ def test_a_normal_study_is_redrawn_with_the_chance_given_and_others_never():
     assert all(share[n] == 1 for n in range(12) if n not in normal)
     # 0.3 are kept, and one in twelve of the others is drawn again.
     assert np.mean([share[n] for n in normal]) == pytest.approx(0.3 + 0.7 / 12, abs=0.08)
+
+
+def test_checkpointed_activations_leave_the_gradients_as_they_are():
+    plain, spared = make(), make()
+    spared.load_state_dict(plain.state_dict())
+    _checkpoint_activations(spared)
+    layers = (spared.towers.vision_model.encoder, spared.decoder.model)
+    assert all(layer.gradient_checkpointing for part in layers for layer in part.layers)
+    values, found = gradients(plain.train())
+    again, other = gradients(spared.train())
+    assert again == pytest.approx(values)
+    assert found.keys() == other.keys()
+    assert all(torch.allclose(other[name], grad, atol=1e-6) for name, grad in found.items())
 
 
 def test_an_epoch_shows_every_image_once():
