@@ -89,9 +89,9 @@ def test_single_box_accuracy_takes_the_best_scored_box_and_skips_several_truths(
     scored = [
         answer(RIGHT, LEFT, scores=[0.1, 0.9]),
         answer(LEFT, scores=[1.0]),
-        answer(LEFT, RIGHT, scores=[0.5, 0.6]),
+        answer(LEFT, RIGHT, scores=[0.6, 0.5]),
     ]
-    assert number("acc@0.5/single-box", samples, scored) == 0.5
+    assert number("acc@0.5/single-box", samples, scored) == 1
     plain = [replace(a, scores=None) for a in scored]
     assert number("acc@0.5/single-box", samples, plain) == 0.5  # first boxes: RIGHT, -, LEFT
 
