@@ -29,13 +29,19 @@ def find_suite(name: str) -> Path:
     for folder in SHIPPED:
         if (folder / stem).is_file():
             return folder / stem
-    known = sorted({file.name for folder in SHIPPED for file in folder.glob("*.yaml")})
-    close = get_close_matches(stem, known, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    known = shipped_suites()
+    # Without their endings, which all have in common.
+    close = get_close_matches(Path(stem).stem, [Path(file).stem for file in known], n=1)
+    hint = f" Did you mean '{close[0]}.yaml'?" if close else ""
     raise BenchError(
         f"{name}: no such file, and no shipped suite of that name.{hint} "
         f"Shipped: {', '.join(known) or 'none'}."
     )
+
+
+def shipped_suites() -> list[str]:
+    """The file names of the suites that come with the package."""
+    return sorted({file.name for folder in SHIPPED for file in folder.glob("*.yaml")})
 
 
 def read_suite(

@@ -9,6 +9,7 @@ from harness.process_start import machine_id, process_start
 from harness.record import KEY_DIGITS, RunRecord
 from harness.store import safe_name
 from reports.plan_file import Planned, read_plan
+from reports.runs import skipped_records
 
 FINISHED = ("ok", "not_scored", "not_taught")
 
@@ -36,10 +37,13 @@ class Owner:
 
 
 def cell_states(folder: Path, records: Sequence[RunRecord]) -> list[CellState]:
-    """Every cell of the plan, and those beyond it, with its state."""
-    plan = read_plan(folder)
+    """Every cell of the plan, and those beyond it, with its state.
+
+    What the last leaderboard calls skipped has no record and does not wait for anything.
+    """
+    plan, skipped = read_plan(folder), skipped_records(folder)
     found = {id(record) for item in plan for record in records if _is_of(record, item)}
-    states = [_planned(folder, item, records) for item in plan]
+    states = [_planned(folder, item, [*records, *skipped]) for item in plan]
     return [*states, *(_state(record) for record in records if id(record) not in found)]
 
 
@@ -67,12 +71,14 @@ def _is_of(record: RunRecord, item: Planned) -> bool:
 
 def _planned(folder: Path, item: Planned, records: Sequence[RunRecord]) -> CellState:
     mine = [record for record in records if _is_of(record, item)]
+    at = (item.task, item.dataset, item.split, item.model)
+    rows = _rows_so_far(folder, at) if not mine or mine[0].status == "skipped" else 0
+    if rows:
+        kept = f"{rows:,} rows kept"
+        return CellState(*at, "started", kept, item.cohort, item.text_policy)
     if mine:
         return _state(mine[0])
-    at = (item.task, item.dataset, item.split, item.model)
-    rows = _rows_so_far(folder, at)
-    state, detail = ("started", f"{rows:,} rows kept") if rows else ("waiting", "")
-    return CellState(*at, state, detail, item.cohort, item.text_policy)
+    return CellState(*at, "waiting", "", item.cohort, item.text_policy)
 
 
 def _rows_so_far(folder: Path, at: tuple[str, str, str, str]) -> int:

@@ -65,7 +65,7 @@ def read_runs(paths: Sequence[Path]) -> Runs:
     records: list[RunRecord] = []
     homes: dict[str, Path] = {}
     for folder in runs_folders(paths):
-        found = [*Store(folder).records(), *_skipped(folder)]
+        found = [*Store(folder).records(), *skipped_records(folder)]
         records += found
         homes.update({record.key: folder for record in found if record.key not in homes})
     if not records:
@@ -74,7 +74,7 @@ def read_runs(paths: Sequence[Path]) -> Runs:
     return Runs(tuple(unique_records(records)), homes)
 
 
-def _skipped(folder: Path) -> list[RunRecord]:
+def skipped_records(folder: Path) -> list[RunRecord]:
     """Records of the cells that were skipped: they have no cell, only a row in the leaderboard."""
     table = folder / "leaderboard.csv"
     if not table.is_file():

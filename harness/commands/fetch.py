@@ -1,12 +1,13 @@
 """`bench fetch WHAT`: which weights are missing and how to get them; downloads only if allowed."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from harness.errors import BenchError, WeightsAbsent
+from harness.errors import BenchError, WeightsAbsent, unknown
 from harness.registry import card_names
 
 
@@ -42,8 +43,11 @@ def _cards(what: Sequence[str]) -> list[str]:
 
 
 def _of_suite(name: str, known: set[str]) -> list[str]:
-    from harness.suite import read_suite
+    from harness.suite import read_suite, shipped_suites
 
+    suites = {Path(file).stem for file in shipped_suites()}
+    if Path(name).name == name and Path(name).stem not in suites and not Path(name).is_file():
+        raise unknown("model or suite", name, known | suites)
     suite, _ = read_suite(name)
     return [model.target for model in suite.models if model.target in known]
 

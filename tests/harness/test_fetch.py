@@ -14,6 +14,12 @@ def test_a_suite_without_published_models_has_nothing_to_fetch() -> None:
     assert "no model with weights" in str(result.exception)
 
 
+def test_a_name_that_is_neither_a_model_nor_a_suite_has_a_near_one() -> None:
+    found = CliRunner().invoke(cli, ["fetch", "biovill"]).exception
+    assert isinstance(found, BenchError)
+    assert "unknown model or suite 'biovill'. Did you mean 'biovil'?" in str(found)
+
+
 def test_absent_weights_are_named_with_the_command_that_gets_them(monkeypatch) -> None:
     if not card_names():
         pytest.skip("no card ships yet")

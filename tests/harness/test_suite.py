@@ -153,6 +153,11 @@ def test_every_field_is_identity_or_runtime_and_never_both() -> None:
         assert identity | runtime == set(model.model_fields), f"{name}: classify the new field"
 
 
+def test_a_name_unlike_any_suite_gets_no_far_fetched_hint() -> None:
+    with pytest.raises(BenchError, match=r"no shipped suite of that name\. Shipped: "):
+        find_suite("nosuch.yaml")
+
+
 @pytest.mark.parametrize("file", sorted((Path(__file__).parents[2] / "suites").glob("*.yaml")))
 def test_every_shipped_suite_resolves(file: Path) -> None:
     from harness.plan import plan_cells

@@ -14,6 +14,7 @@ from harness.suite_schema import Evaluation, ModelReference, Suite
 from reports.health import check_folder
 from reports.plan_file import read_plan, write_plan
 from reports.progress import cell_states, lock_owner
+from reports.tidy import COLUMNS
 
 
 def bench(module, *arguments, **environment):
@@ -112,6 +113,23 @@ def test_what_is_planned_and_not_begun_is_waiting(own_runs):
     }
     assert states[("sharp", "all")] == "ok"
     assert states[("sharp", "test")] == "waiting"
+
+
+def test_what_the_run_skipped_waits_for_nothing(own_runs):
+    suite = Suite(
+        suite="s",
+        models=[ModelReference(name=name) for name in ("biovil", "gloria")],
+        evaluations=[Evaluation(task="grounding", dataset="manifest", split="all")],
+    )
+    write_plan(own_runs, plan_cells(suite))
+    row = dict.fromkeys(COLUMNS, "")
+    row |= {"model": "biovil", "family": "card", "task": "grounding", "dataset": "manifest"}
+    row |= {"split": "all", "cohort": "as-given", "text_policy": "official", "phantom": "false"}
+    row |= {"status": "skipped", "reason": "no weights"}
+    lines = [",".join(row), ",".join(row.values())]
+    (own_runs / "leaderboard.csv").write_text("\n".join(lines) + "\n")
+    states = {s.model: (s.state, s.detail) for s in cell_states(own_runs, [])}
+    assert states == {"biovil": ("skipped", "no weights"), "gloria": ("waiting", "")}
 
 
 def test_two_cohorts_and_two_readings_of_texts_are_cells_of_their_own(record, tmp_path):
