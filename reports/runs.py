@@ -62,16 +62,19 @@ def read_runs(paths: Sequence[Path]) -> Runs:
     Raises:
         BenchError: a folder holds no cells, or none of them has a record.
     """
-    records: list[RunRecord] = []
-    homes: dict[str, Path] = {}
-    for folder in runs_folders(paths):
-        found = [*Store(folder).records(), *skipped_records(folder)]
-        records += found
-        homes.update({record.key: folder for record in found if record.key not in homes})
+    found = [
+        (record, folder)
+        for folder in runs_folders(paths)
+        for record in (*Store(folder).records(), *skipped_records(folder))
+    ]
+    records = unique_records(record for record, _ in found)
+    # Of a key that several folders have, outcomes are read where the record that was kept lies.
+    kept = {id(record) for record in records}
+    homes = {record.key: folder for record, folder in found if id(record) in kept}
     if not records:
         named = ", ".join(str(path) for path in paths)
         raise BenchError(f"{named}: no record yet. `bench status` says how far the run is.")
-    return Runs(tuple(unique_records(records)), homes)
+    return Runs(tuple(records), homes)
 
 
 def skipped_records(folder: Path) -> list[RunRecord]:

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from harness.commands.report import command
 from harness.errors import BenchError
 from harness.record import Score
+from harness.record_file import record_text
 from reports.definitions import PHANTOM_SENTENCE
 from reports.evidence import ranks_of
 from reports.figures import (
@@ -302,3 +303,18 @@ def test_the_command_writes_the_report_and_says_where(toy_runs, tmp_path):
 def test_private_is_said_on_the_screen_too(toy_runs, tmp_path):
     arguments = [str(toy_runs), "--out", str(tmp_path), "--tables-only", "--private"]
     assert "do not publish" in CliRunner().invoke(command, arguments).stderr
+
+
+def test_of_two_folders_with_one_key_the_outcomes_are_those_of_the_record_kept(
+    toy_runs, own_runs
+) -> None:
+    cell = next(own_runs.glob("cells/retrieval-*-sharp-*"))
+    good = read_runs([toy_runs])
+    (whole,) = [r for r in good.records if r.task == "retrieval" and r.model.name == "sharp"]
+    failed = whole.model_copy(update={"status": "failed", "scores": [], "outcomes": {}})
+    (cell / "record.json").write_text(record_text(failed))
+    for folders in ([own_runs, toy_runs], [toy_runs, own_runs]):
+        runs = read_runs(folders)
+        (record,) = [r for r in runs.records if r.key == whole.key]
+        assert record.status == "ok"
+        assert runs.homes[record.key] == toy_runs
