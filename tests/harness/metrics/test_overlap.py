@@ -39,6 +39,11 @@ def test_the_second_of_three_boxes_may_be_the_right_one():
     assert one(three, boxes([0.4, 0.4, 0.8, 0.8])) == pytest.approx(0.16 / 0.18)
 
 
+def test_two_points_overlap_by_nothing():
+    point = boxes([0.5, 0.5, 0.5, 0.5])
+    assert iou_matrix(point, point).tolist() == [[0.0]]
+
+
 def test_splitting_a_box_changes_nothing():
     whole, parts = boxes([0, 0, 0.8, 0.5]), boxes([0, 0, 0.4, 0.5], [0.4, 0, 0.8, 0.5])
     truth = boxes([0.2, 0.1, 0.9, 0.6])
