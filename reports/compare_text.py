@@ -17,7 +17,8 @@ from reports.markdown import escape
 HEADS = ("metric", "A", "B", "A - B", "95 % interval", "p", "A only / B only", "detectable", "n")
 STYLES = {"better": "green", "worse": "red", "not told apart": "dim", "no interval": "dim"}
 NOTES = (
-    "A - B with a 95 % interval over patients, both resampled together. p: permutation of a "
+    "A - B with a 95 % interval over patients (in retrieval of the queries, the gallery fixed), "
+    "both resampled together; there is none under 20 patients. p: permutation of a "
     "patient's outcomes, for these checkpoints; Holm-corrected on the primary metric (marked), "
     "exploratory elsewhere. A only / B only: queries that one hits and the other misses. "
     "detectable: the smallest true difference found with 80 % power in a sample like this one."

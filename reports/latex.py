@@ -47,7 +47,11 @@ def escape(text: str) -> str:
 
 def latex(sections: Sequence[Section], *, ranks: Ranks | None = None) -> str:
     r"""One `table` per panel; needs ``\usepackage{booktabs}`` only."""
-    lines = [r"% Needs \usepackage{booktabs}. Intervals are 95 %, resampled by patient.", ""]
+    lines = [
+        r"% Needs \usepackage{booktabs}. Intervals are 95 %, resampled by patient (in retrieval",
+        "% the patients of the queries, the gallery fixed); there is none under 20 patients.",
+        "",
+    ]
     if any(section.private for section in sections):
         lines.insert(0, "% PRIVATE: made from data under a use agreement.")
     for section in sections:

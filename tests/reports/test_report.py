@@ -22,7 +22,8 @@ from reports.figures import (
     speed_accuracy,
 )
 from reports.latex import latex
-from reports.leaderboard import write_leaderboard
+from reports.leaderboard import plain_html, write_leaderboard
+from reports.markdown import markdown
 from reports.page import Extras, render_page
 from reports.published import published_tables
 from reports.report import write_report
@@ -318,3 +319,17 @@ def test_of_two_folders_with_one_key_the_outcomes_are_those_of_the_record_kept(
         (record,) = [r for r in runs.records if r.key == whole.key]
         assert record.status == "ok"
         assert runs.homes[record.key] == toy_runs
+
+
+def test_every_kind_of_report_says_how_intervals_are_made(record) -> None:
+    found = sections([record()])
+    texts = (
+        render_page(found, Extras(), title="t"),
+        latex(found),
+        markdown(found),
+        plain_html(found),
+    )
+    for text in texts:
+        flat = " ".join(text.replace("%", " ").split())
+        assert "gallery fixed" in flat
+        assert "none under 20 patients" in flat
