@@ -96,6 +96,13 @@ def test_single_box_accuracy_takes_the_best_scored_box_and_skips_several_truths(
     assert number("acc@0.5/single-box", samples, plain) == 0.5  # first boxes: RIGHT, -, LEFT
 
 
+def test_average_precision_is_over_ten_thresholds_or_at_one_half():
+    # An IoU of 0.62 is enough at 0.5, 0.55 and 0.6.
+    samples, answers = [sample(0, WHOLE)], [answer([0, 0, 0.62, 1], scores=[0.9])]
+    assert number("ap@0.5", samples, answers) == 1
+    assert number("ap", samples, answers) == pytest.approx(0.3)
+
+
 def test_single_box_accuracy_of_an_empty_answer_is_a_miss():
     assert number("acc@0.1/single-box", [sample(0, LEFT)], [answer()]) == 0
 
