@@ -45,5 +45,8 @@ def command(
     with RunProgress(quiet=quiet, log_json=log_json) as told:
         source = dataset_source(data_roots(data), told.progress)
         for kind in kinds or ("hf", "parquet"):
-            for path in export(found, kind, folder, source, private=private):
+            written = export(found, kind, folder, source, private=private)
+            for path in written:
                 click.echo(f"{kind}: {path}")
+            if not written:
+                click.echo(f"{kind}: nothing written, since these runs hold controls only")

@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -130,3 +131,12 @@ def test_the_command_says_what_it_wrote(toy_runs, tmp_path):
     assert done.exit_code == 0
     assert "outcomes.parquet" in done.output
     assert (tmp_path / "sharp.model-index.yaml").is_file()
+
+
+def test_runs_of_controls_alone_say_that_there_is_no_model_card(own_runs, tmp_path):
+    for cell in own_runs.glob("cells/*"):
+        if "-chance-" not in cell.name:
+            shutil.rmtree(cell)
+    done = CliRunner().invoke(command, [str(own_runs), "--format", "hf", "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "hf: nothing written, since these runs hold controls only" in done.output
