@@ -5,6 +5,7 @@ alternating rounds. The peer of the step computes the same networks on the same 
 their outputs: no losses, no masks, no batches made, no optimizer.
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -65,6 +66,7 @@ PAIRS = """
 import resource, sys, time, torch
 sys.path[:0] = {path!r}
 from tests.speed.test_lofi_speed import loss_of
+loss_of(64, 16)  # what torch itself needs at its first use is nobody's matrix
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 started = time.process_time()
 loss_of(int(sys.argv[1]), int(sys.argv[2]))
@@ -97,8 +99,11 @@ def loss_of(count: int, chunk: int, width: int = 128) -> float:
 def cost(count: int, chunk: int) -> tuple[float, float]:
     """Processor seconds and MiB above what the process held before."""
     code = PAIRS.format(path=[entry for entry in sys.path if entry])
+    # What is freed goes back at once, so that the peak is what is needed at a time.
+    env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
     done = subprocess.run(
         [sys.executable, "-c", code, str(count), str(chunk)],
+        env=env,
         capture_output=True,
         text=True,
         check=True,
