@@ -55,6 +55,12 @@ class Arms:
             self._runs[asked.key] = found
         return self._runs[asked.key]
 
+    @property
+    def permutations(self) -> int:
+        """How many draws each p value takes: enough for a Holm family of all arms but the full."""
+        others = {record.arm for record in self.records} - {FULL}
+        return max(PERMUTATIONS, DRAWS_PER_TEST * len(others))
+
     def rows(self, asked: AskedCell, question: Question) -> Contributed:
         """What each sample contributes."""
         if asked.key not in self._open:
@@ -100,7 +106,7 @@ def all_worths(arms: Arms) -> list[Worth]:
     full = arms.asked(FULL)
     names = [name for name in dict.fromkeys(r.arm for r in arms.records) if name != FULL]
     found = [worth for name in names for worth in _of_arm(name, full, arms)]
-    return _adjusted(found)
+    return adjusted(found, draws=arms.permutations)
 
 
 def _of_arm(name: str, full: Mapping[tuple[Place, int], AskedCell], arms: Arms) -> Iterable[Worth]:
@@ -145,7 +151,7 @@ def _at_place(
         check_aligned([cell for pair in rows for cell in pair])
         groups = rows[0][0].groups if place.share == 100 else {"all": rows[0][0].groups["all"]}
         for group in groups:
-            found = _worth(rows, group)
+            found = _worth(rows, group, arms.permutations)
             if found is not None:
                 yield replace(found, arm=name, place=place, question=question, under_trained=rising)
 
@@ -171,7 +177,9 @@ def _without_number(
         yield replace(blank, **{side: float(np.mean(values))})
 
 
-def _worth(rows: Sequence[tuple[Contributed, Contributed]], group: str) -> Worth | None:
+def _worth(
+    rows: Sequence[tuple[Contributed, Contributed]], group: str, permutations: int
+) -> Worth | None:
     """The difference in one group, over the samples that every arm and seed was scored on."""
     first = rows[0][0]
     mask = first.groups[group].copy()
@@ -193,7 +201,7 @@ def _worth(rows: Sequence[tuple[Contributed, Contributed]], group: str) -> Worth
         without=float(np.mean([value_of_rows(metric, other) for _, other in pairs])),
         difference=plain_difference(metric, pairs),
         interval=interval,
-        p=checkpoints_p(metric, pairs, patients) if wanted else None,
+        p=checkpoints_p(metric, pairs, patients, permutations) if wanted else None,
         n=int(mask.sum()),
         seeds=len(pairs),
         patients=len(np.unique(patients)),
@@ -206,15 +214,23 @@ def _worth(rows: Sequence[tuple[Contributed, Contributed]], group: str) -> Worth
 _NOWHERE = Place("arm", 100, "", "", "", "", "")
 
 
-def _adjusted(found: list[Worth]) -> list[Worth]:
-    """Holm over the arms of one table, on its primary metric."""
+def adjusted(found: Sequence[Worth], *, draws: int) -> list[Worth]:
+    """The same with Holm's p over the arms of one table, on its primary metric.
+
+    Args:
+        found: all differences; each p value comes from `draws` permutations.
+        draws: at least 100 for each arm of a table.
+
+    Raises:
+        ValueError: fewer draws than that.
+    """
+    made = list(found)
     families: dict[Place, list[int]] = {}
-    for index, one in enumerate(found):
+    for index, one in enumerate(made):
         if one.primary and one.p is not None and one.place.share == 100:
             families.setdefault(one.place, []).append(index)
     for members in families.values():
-        p_values = {str(index): found[index].p or 0.0 for index in members}
-        draws = max(PERMUTATIONS, DRAWS_PER_TEST * len(members))
+        p_values = {str(index): made[index].p or 0.0 for index in members}
         for index, value in holm(p_values, draws=draws).items():
-            found[int(index)] = replace(found[int(index)], adjusted=value)
-    return found
+            made[int(index)] = replace(made[int(index)], adjusted=value)
+    return made

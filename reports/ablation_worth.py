@@ -132,8 +132,11 @@ def plain_difference(metric: Metric, pairs: Sequence[tuple[np.ndarray, np.ndarra
 
 
 def checkpoints_p(
-    metric: Metric, pairs: Sequence[tuple[np.ndarray, np.ndarray]], patients: np.ndarray
+    metric: Metric,
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+    patients: np.ndarray,
+    draws: int = PERMUTATIONS,
 ) -> float:
     """The permutation p over patients for these trained models, all seeds swapped together."""
     one, other = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
-    return permutation_p(metric, (one, other), np.tile(patients, len(pairs)), draws=PERMUTATIONS)
+    return permutation_p(metric, (one, other), np.tile(patients, len(pairs)), draws=draws)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from harness.metrics.seeds import SeedInterval
 from reports.ablation import Found, frame
 from reports.ablation_figures import forest, mean_curve
 from reports.ablation_latex import latex
+from reports.ablation_pairs import Arms, adjusted
 from reports.ablation_samples import extremes, mean_gains
 from reports.ablation_text import markdown, overview_cell, signed
 from reports.ablation_training import costs, flatness
@@ -86,6 +88,23 @@ def test_p_of_these_checkpoints_swaps_a_patient_in_all_seeds_at_once():
     twice = checkpoints_p(HIT, [(full, other)] * 2, patients)
     assert once == pytest.approx(2 / 32, abs=0.008)
     assert twice == once
+
+
+def test_a_family_of_more_than_a_hundred_arms_draws_more_often():
+    def arms(count):
+        names = ["full", *(f"arm-{number}" for number in range(count))]
+        records = [arm(name, seed) for name in names for seed in (0, 1)]
+        return Arms(Path(), records, lambda _: (None, ""))
+
+    found = [arms(count).permutations for count in (1, 100, 101, 150)]
+    assert found == [10_000, 10_000, 10_100, 15_000]
+    # The smallest p of 10,000 draws is 1/10,001; of 101 such, Holm's first is 101 times that. It
+    # must be refused and not adjusted as if there had been more draws.
+    coarse = [Worth(f"arm-{n}", PLACE, Question("miou"), p=1 / 10_001) for n in range(101)]
+    with pytest.raises(ValueError, match="10000 permutations for a family of 101"):
+        adjusted(coarse, draws=10_000)
+    exact = [Worth(one.arm, PLACE, one.question, p=1 / 10_101) for one in coarse]
+    assert adjusted(exact, draws=10_100)[0].adjusted == pytest.approx(101 / 10_101)
 
 
 def interval(low, high) -> SeedInterval:

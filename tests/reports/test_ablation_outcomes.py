@@ -73,6 +73,21 @@ def written(own_runs, toy_data):
     return own_runs, found
 
 
+def test_every_p_value_takes_the_draws_that_its_family_needs(own_runs, toy_data, monkeypatch):
+    monkeypatch.setattr("reports.ablation_pairs.PERMUTATIONS", 20)
+    taken = []
+
+    def count(*given):
+        taken.append(given[-1])
+        return 1.0
+
+    monkeypatch.setattr("reports.ablation_pairs.checkpoints_p", count)
+    models = {**ARMS, **OTHER, ("without-y", 0): "blunter"}
+    source = dataset_source({"manifest": toy_data})
+    write_ablation(own_runs, arms_of(read_runs([own_runs]), models), source)
+    assert set(taken) == {2 * 100}
+
+
 def test_differences_are_those_of_the_mistakes_that_were_built_in(written):
     folder, _ = written
     rows = pd.read_csv(folder / "ablation.csv").query("group == 'all'").set_index("metric")
