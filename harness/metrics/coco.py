@@ -2,6 +2,11 @@
 
 Each phrase is one COCO image with one category, so that boxes of different phrases on one film do
 not compete. Phrases without a true box are included: a box there is a false positive.
+
+An answer that cannot be read has neither box nor score. On a phrase with true boxes it misses them
+all; on one without it changes nothing, nor does an explicit "none": AP counts boxes by their score,
+and to make up one would be a metric of our own. `malformed`, `specificity/...`,
+`f1@0.5/all` and `rodeo/all` are where such an answer is wrong.
 """
 
 import contextlib
@@ -115,7 +120,8 @@ def _metric(name: str, bits: range, definition: str) -> Metric:
         name=name,
         contribute=lambda outcomes: outcomes.detections,
         reduce=lambda rows, weights: average_precision(rows, weights, bits),
-        definition=f"{definition} Over all phrases, one COCO image each; without interval.",
+        definition=f"{definition} Over all phrases, one COCO image each; without interval. An "
+        "answer that cannot be read misses the true boxes and is no false one.",
         needs="a score per box",
         interval=False,
     )

@@ -225,3 +225,18 @@ def test_every_metric_has_its_own_name_and_a_sentence():
     for name, metric in GROUNDING_METRICS.items():
         assert metric.name == name
         assert metric.definition.endswith("."), name
+
+
+def test_a_malformed_answer_misses_true_boxes_in_ap_and_is_no_box_where_there_are_none():
+    """AP counts scored boxes, so there it is as an explicit none; other metrics punish it."""
+    samples = [sample(0, LEFT), sample(1, LEFT), sample(2, negated=True)]
+    right = answer(LEFT, scores=[0.9])
+    for name in ("ap", "ap@0.5"):
+        found = [number(name, samples, [right, right, last]) for last in (answer(), MALFORMED)]
+        assert found == [1, 1]
+        # One of two true boxes: precision 1 up to recall 1/2, which 51 of 101 points reach.
+        missed = number(name, samples, [right, MALFORMED, answer()])
+        assert missed == pytest.approx(51 / 101)
+    answers = [[right, right, last] for last in (answer(), MALFORMED)]
+    assert [number("specificity/negated", samples, a) for a in answers] == [1, 0]
+    assert [number("f1@0.5/all", samples, a) for a in answers] == [1, pytest.approx(4 / 5)]
