@@ -9,6 +9,7 @@ import numpy as np
 from harness.metrics.calibration import Threshold, choose_threshold
 from harness.models import Grounding, GroundingModel
 from harness.samples import Dataset, PhraseBoxes
+from harness.tasks.grounding_groups import grounding_groups
 from harness.tasks.task import Asking, OutcomeSink
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ def only_heatmaps(answers: Mapping[str, Grounding]) -> bool:
 def store_threshold(asking: Asking, model: GroundingModel) -> dict[str, float]:
     """Choose the threshold on the calibration split and keep it in the cell; counts for the record.
 
+    It is searched over phrases of movable findings, which are never pooled with others (protocol,
+    section 3). A threshold that the cell has is kept, whatever it was chosen on.
+
     Nothing is stored where there is no such split, or the model has no map of it (answers stored
     for the test split alone): box metrics are then not scored.
     """
@@ -35,7 +39,7 @@ def store_threshold(asking: Asking, model: GroundingModel) -> dict[str, float]:
     dataset = asking.calibration()
     if dataset is None or dataset.name == asking.dataset.name == "manifest":
         return {}
-    samples = _boxed(dataset, int(asking.options["calibration_phrases"]))
+    samples = _searched(dataset, int(asking.options["calibration_phrases"]))
     answers: list[Grounding] = []
     for first in range(0, len(samples), asking.batch_size):
         batch = samples[first : first + asking.batch_size]
@@ -63,9 +67,14 @@ def as_stored(answer: Grounding) -> Grounding:
     return replace(answer, heatmap=answer.heatmap.astype(np.float16).astype(np.float32))
 
 
-def _boxed(dataset: Dataset, most: int) -> list[PhraseBoxes]:
+def _searched(dataset: Dataset, most: int) -> list[PhraseBoxes]:
+    """The first boxed phrases of movable findings; all boxed ones where none is movable.
+
+    They are those of the headline: a heart's large box would else choose for a nodule's.
+    """
     boxed = [s for s in dataset.samples if isinstance(s, PhraseBoxes) and len(s.boxes)]
-    return boxed[:most]
+    movable = grounding_groups(boxed)["all"]
+    return [s for s, kept in zip(boxed, movable, strict=True) if kept or not movable.any()][:most]
 
 
 def _frame(chosen: Threshold) -> "pd.DataFrame":

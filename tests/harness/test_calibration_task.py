@@ -78,6 +78,29 @@ def test_the_threshold_is_chosen_elsewhere_and_kept_with_the_cell(tmp_path: Path
     assert TASK.ask(again) == counts
 
 
+def test_findings_placed_by_anatomy_do_not_choose_the_threshold_of_movable_ones(tmp_path) -> None:
+    """Pooled, the many hearts that fill the film would choose "everything"."""
+    few = dataset(tmp_path, "ms-cxr", "validation", [0, 0, 0.5, 0.5])
+    hearts = [
+        replace(
+            s, sample_id=f"{s.sample_id}-{n}", boxes=boxes_from_unit([[0, 0, 1, 1]]), fixed=True
+        )
+        for s in few.samples
+        for n in range(3)
+    ]
+    asked = asking(tmp_path, replace(few, samples=(*hearts, *few.samples)))
+    counts = TASK.ask(replace(asked, options={**asked.options, "calibration_phrases": 3}))
+    assert counts["threshold"] > 0.1
+    assert counts["threshold_phrases"] == 3
+    assert miou(asked) == pytest.approx(1)
+
+
+def test_a_split_of_fixed_findings_alone_still_gives_a_threshold(tmp_path: Path) -> None:
+    source = dataset(tmp_path, "ms-cxr", "validation", [0, 0, 0.5, 0.5])
+    fixed = tuple(replace(sample, fixed=True) for sample in source.samples)
+    assert TASK.ask(asking(tmp_path, replace(source, samples=fixed)))["threshold_phrases"] == 3
+
+
 def test_without_a_validation_split_boxes_are_not_scored_and_maps_are(tmp_path: Path) -> None:
     asked = asking(tmp_path, None)
     TASK.ask(asked)
