@@ -80,7 +80,7 @@ def open_cell(
         )
     dataset, reason = source(record)
     if record.task == "retrieval":
-        look = partial(_retrieval, frame, dataset)
+        look = partial(_retrieval, record, frame, dataset)
     elif dataset is None:
         raise BenchError(f"{record.task} {record.dataset.name} needs its truth: {reason}")
     else:
@@ -117,7 +117,16 @@ def _codes(patients: Sequence[str]) -> np.ndarray:
     return np.unique(np.asarray(patients, str), return_inverse=True)[1]
 
 
-def _retrieval(frame: pd.DataFrame, dataset: Dataset | None, question: Question) -> _Seen:
+def _listed(record: RunRecord, direction: str, queries: int) -> int:
+    """Among how many candidates label hits were counted: all asked texts, or all images."""
+    if direction == "image_to_text":
+        return queries
+    return next((s.pool for s in record.scores if s.direction == direction and s.pool), queries)
+
+
+def _retrieval(
+    record: RunRecord, frame: pd.DataFrame, dataset: Dataset | None, question: Question
+) -> _Seen:
     from harness.metrics.retrieval import RankedQueries
     from harness.tasks.retrieval_groups import retrieval_groups
 
@@ -131,7 +140,7 @@ def _retrieval(frame: pd.DataFrame, dataset: Dataset | None, question: Question)
         relevant=rows[f"relevant/{name}"].to_numpy(np.int64),
         dcg=np.stack(list(rows[f"dcg/{name}"])),
         label_hits=None if hits.isna().any() else np.stack(list(hits)),
-        candidates=len(rows),
+        candidates=_listed(record, question.direction, len(rows)),
     )
     ids = tuple(rows["sample_id"])
     groups = {"all": np.ones(len(ids), bool)}

@@ -25,6 +25,8 @@ class RankedQueries:
     """The queries of one direction under one convention; what retrieval metrics take.
 
     `rank` is 0 where the convention does not ask the query (a repeated text under `unique_text`).
+    `listed` are the candidates among which label hits were counted, None for `candidates`: texts
+    that `unique_text` merges stand there as often as they are asked.
     """
 
     patients: Int[np.ndarray, " m"]
@@ -34,6 +36,7 @@ class RankedQueries:
     dcg: Float[np.ndarray, "m depths"]
     label_hits: Float[np.ndarray, "m depths"] | None
     candidates: int
+    listed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class RetrievalOutcomes:
         relevant: number of relevant candidates.
         dcg: discounted cumulative gain at each of `DEPTHS`, gain 1 for a relevant candidate.
         label_hits: candidates in the top K that share a label with the query, NaN where it has
-            none; None without labels. The same under all conventions but `unique_text`'s pool.
+            none; None without labels. The same under all conventions, `instance`'s candidates.
         top: row (of the pool) of the best candidates, best first, -1 where there are fewer; a
             text stands under the first row that bears it, once.
         top_scores: their similarities, NaN where there are fewer.
@@ -77,6 +80,7 @@ class RetrievalOutcomes:
             dcg=self.dcg[:, column],
             label_hits=self.label_hits,
             candidates=self.candidates[column],
+            listed=self.candidates[CONVENTIONS.index("instance")],
         )
 
 
@@ -156,7 +160,8 @@ def _label_precision(k: int) -> Metric:
         if queries.label_hits is None:
             return np.full((len(queries.rank), 1), np.nan)
         hits = queries.label_hits[:, DEPTHS.index(k)]
-        return _asked(queries, hits / max(1, min(k, queries.candidates)))
+        pool = queries.candidates if queries.listed is None else queries.listed
+        return _asked(queries, hits / max(1, min(k, pool)))
 
     return Metric(
         name=f"label_precision@{k}",
