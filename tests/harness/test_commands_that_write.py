@@ -99,6 +99,52 @@ def test_scores_are_not_made_anew_on_other_data_or_of_an_unknown_metric(
     assert bench("score", str(runs), "--quiet", *DATA).output.startswith("2 cells scored")
 
 
+def test_scores_made_anew_elsewhere_leave_the_runs_folder_as_it_is(
+    runs: Path, tmp_path: Path
+) -> None:
+    def files(folder: Path) -> dict[str, bytes]:
+        return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.*")}
+
+    for record in runs.glob("cells/*/record.json"):  # a number that scoring will set right
+        text = record.read_text()
+        record.write_text(text.replace('"value": 1.0', '"value": 0.5'))
+    before, out = files(runs), tmp_path / "anew" / "scored"
+    result = bench("score", str(runs), "--out", str(out), "--quiet", *DATA)
+    assert result.output == f"2 cells scored; leaderboard: {out / 'leaderboard.html'}\n"
+    assert files(runs) == before
+    assert (out / "leaderboard.csv").read_text() == (runs / "leaderboard.csv").read_text()
+    # What was written is a runs folder of its own: other commands read it.
+    for name in ("record.json", "*.parquet"):
+        assert len(list(out.glob(f"cells/**/{name}"))) == 2
+    assert '"value": 1.0' in next(out.glob("cells/*oracle*/record.json")).read_text()
+    again = bench("compare", "oracle", "collapsed", "--runs", str(out), *DATA)
+    assert again.exit_code == 0, again.exception
+
+
+@pytest.mark.parametrize("place", ["file", "file/inside"])
+def test_a_place_that_cannot_be_written_to_is_named_before_anything_is_scored(
+    place: str, runs: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    found = bench("score", str(runs), "--out", str(tmp_path / place), *DATA).exception
+    assert isinstance(found, BenchError)
+    assert str(tmp_path / "file") in str(found)
+    assert "--out" in str(found)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_metric_of_one_task_is_made_anew_beside_cells_of_another(tmp_path: Path) -> None:
+    suite, out = tmp_path / "s.json", tmp_path / "runs"
+    tasks = [{"task": task, "dataset": "manifest", "split": "all", "options": {"draws": 2}}
+             for task in ("retrieval", "grounding")]  # fmt: skip
+    suite.write_text(json.dumps({"suite": "s", "models": ["oracle"], "evaluations": tasks}))
+    assert bench("run", str(suite), "--out", str(out), "--quiet", *DATA).exit_code == 0
+    before = (out / "leaderboard.csv").read_text()
+    result = bench("score", str(out), "--metric", "miou", "--quiet", *DATA)
+    assert result.exit_code == 0, result.exception
+    assert (out / "leaderboard.csv").read_text() == before
+
+
 def test_scores_are_made_anew_on_as_many_samples_as_the_run_asked(tmp_path: Path) -> None:
     """The --limit is in the record, and what the run skipped or did not show stays as it was."""
     suite, out = tmp_path / "s.json", tmp_path / "runs"
