@@ -77,10 +77,17 @@ def _card(record: Mapping[str, Any]) -> dict[str, Any]:
             "coordinates": "pad square",
             "max_new_tokens": 96,
             "multi_image": True,
+            "trained_examples": _examples(record),
         },
         "verified": "real weights",
         "note": "Trained on phantoms only; not for radiographs of people.",
     }
+
+
+def _examples(record: Mapping[str, Any]) -> int:
+    """All turns of a conversation but its last are examples of that one; 0 if it is not told."""
+    turns = record.get("settings", {}).get("episodes", {}).get("turns", 1)
+    return int(turns) - 1
 
 
 def load_vlm(folder: Path) -> tuple[Gemma3ForConditionalGeneration, Gemma3Processor]:
@@ -105,11 +112,14 @@ def parameters_of(folder: Path) -> int:
 def export_vlm(folder: Path, target: Path) -> None:
     """Copy a trained directory with weights in bf16, as a shipped checkpoint.
 
+    Where it started from is told without the folders of the machine that trained it.
+
     Raises:
         BenchError: it would be larger than the 10 MB a shipped checkpoint may have.
     """
     model, processor = load_vlm(folder)
     record = json.loads((folder / "training.json").read_text())
+    record["settings"]["init"] = _shown(record["settings"]["init"])
     save_vlm(model, processor, target, record=record, dtype=torch.bfloat16)
     size = sum(os.path.getsize(file) for file in target.rglob("*") if file.is_file())
     if size > 10_000_000:
@@ -117,3 +127,12 @@ def export_vlm(folder: Path, target: Path) -> None:
             f"{target}: {size / 1e6:.1f} MB. A shipped checkpoint has at most 10 MB. Train a "
             "smaller model, or keep the directory outside the package."
         )
+
+
+def _shown(start: str) -> str:
+    """The folder as seen from here; outside of here its last two names."""
+    here = Path.cwd()
+    path = Path(start)
+    if not path.is_absolute():
+        return start
+    return str(path.relative_to(here) if path.is_relative_to(here) else Path(*path.parts[-2:]))

@@ -320,6 +320,23 @@ def test_the_shipped_form_is_small_and_runs_through_the_family_of_medgemma(tmp_p
     assert after.demonstrations == ("film", "film")
 
 
+def test_the_shipped_record_names_no_folder_of_a_machine(tmp_path, lofi, monkeypatch) -> None:
+    run_in(tmp_path, lofi, steps=1)
+    record = json.loads((tmp_path / "checkpoint/training.json").read_text())
+    for start, shown in {
+        str(tmp_path / "runs/a/checkpoint"): "runs/a/checkpoint",
+        "/home/ada/lofi/best": "lofi/best",
+        "lofi/checkpoints/lofi-tiny": "lofi/checkpoints/lofi-tiny",
+        "": "",
+    }.items():
+        record["settings"]["init"] = start
+        (tmp_path / "checkpoint/training.json").write_text(json.dumps(record))
+        monkeypatch.chdir(tmp_path)
+        export_vlm(tmp_path / "checkpoint", tmp_path / "shipped")
+        shipped = json.loads((tmp_path / "shipped/training.json").read_text())
+        assert shipped["settings"]["init"] == shown
+
+
 def test_validation_of_a_random_model_finds_nothing_and_copying_something(parts) -> None:
     found = validate(parts[0], Writer(parts[1]), pool_of(30), count=6)
     assert found["made-up/4"] < 0.3

@@ -57,7 +57,9 @@ def test_as_many_layers_leave_the_model_as_it_is(earlier) -> None:
 
 
 def test_fewer_layers_are_refused(earlier) -> None:
-    with pytest.raises(BenchError, match=r"it has 1 extra layers\. Expected at most extra_layers 0"):
+    with pytest.raises(
+        BenchError, match=r"it has 1 extra layers\. Expected at most extra_layers 0"
+    ):
         grow.grow(earlier, config_of(extra_layers=0))
 
 
