@@ -114,7 +114,8 @@ class VlmRules(_Section):
     `picture` is what is done to a film before the library's processor; `coordinates` the geometry
     from the film to the frame of the numbers. `layout` is how image and words are arranged.
     `multi_image`: it takes several images in one conversation, so it can be shown solved examples;
-    `context`: tokens of question, examples and answer together (0: as its configuration says).
+    `context`: tokens of question, examples and answer together (0: as its configuration says);
+    `trained_examples`: the most examples that a conversation of its training held (0: not told).
     """
 
     prompt: str
@@ -127,6 +128,7 @@ class VlmRules(_Section):
     lower: bool = False
     multi_image: bool = False
     context: int = 0
+    trained_examples: int = 0
     processor: dict[str, object] = Field(default_factory=dict)
 
 

@@ -139,6 +139,13 @@ def why_no_examples(card: str, variant: str = "", path: str = "") -> str:
     return ""
 
 
+def trained_examples(card: str, variant: str = "", path: str = "") -> int:
+    """The most examples that a conversation of the model's training held; 0 if that is not told."""
+    del path
+    rules = read_card(card, variant).vlm
+    return rules.trained_examples if rules else 0
+
+
 def in_context_names() -> list[str]:
     """Names of the published models that can be shown solved examples."""
     return [name for name in card_names() if not why_no_examples(name)]

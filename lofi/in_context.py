@@ -32,6 +32,7 @@ from harness.models import (
 )
 from harness.registry import Handle, find_model, resolve
 from harness.suite_schema import ModelReference
+from harness.tasks.grounding_context import EXTRAPOLATED
 from harness.tasks.supply import Supply, bank_evaluation, boxed
 from lofi.copying import COPY, CopyNearest
 from lofi.demonstrations import (
@@ -202,12 +203,22 @@ def describe(
         name=f"{_name(grounder)} after {retriever}",
         family="in-context" if parts.grounder else "control",
         weights=whole.hexdigest() if all(card.weights for card in inner) else "",
-        preprocessing="; ".join(card.preprocessing for card in inner),
+        preprocessing="; ".join([*(card.preprocessing for card in inner), *_beyond(parts)]),
         licence=", ".join(sorted({card.licence for card in inner if card.licence})),
         trained_on=None if unknown else tuple(dict.fromkeys((*seen, *bank))),
         source="arXiv 2603.19451",
         version=VERSION,
     )
+
+
+def _beyond(parts: Parts) -> list[str]:
+    """A sentence where more examples are asked for than any conversation of training held."""
+    if parts.grounder is None or parts.grounder.entry.load != _LOADERS_WITH_CARDS:
+        return []
+    trained = int(resolve("baselines.cards:trained_examples")(**_card_options(parts.grounder)))
+    if not trained or parts.settings.k <= trained:
+        return []
+    return [f"{EXTRAPOLATED}: {parts.settings.k} examples, trained with {trained} at most"]
 
 
 def load(
@@ -245,11 +256,14 @@ def _why_no_examples(handle: Handle) -> str:
     """Why a grounder cannot be shown examples, as far as its card tells; else ''."""
     entry = handle.entry
     if entry.load == _LOADERS_WITH_CARDS:
-        options = {**entry.options, **handle.reference.options}
-        return str(resolve("baselines.cards:why_no_examples")(**options))
+        return str(resolve("baselines.cards:why_no_examples")(**_card_options(handle)))
     if entry.kind == "control":
         return "a control takes no examples"
     return "LoFi's decoder reads one image" if entry.load == "lofi.adapter:load" else ""
+
+
+def _card_options(handle: Handle) -> dict[str, Any]:
+    return {**handle.entry.options, **handle.reference.options}
 
 
 def _refusal(name: str, reason: str) -> str:

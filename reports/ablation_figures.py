@@ -5,6 +5,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import matplotlib
@@ -23,8 +24,8 @@ from reports.figures import CONTROL, PALETTE, STYLE
 if TYPE_CHECKING:
     from reports.ablation import Found
 
-_INK, _SOFT, _LINE = "#16191d", "#5b646f", "#d9dde2"
-_COLORS = {"#010101": _INK, "#020202": _SOFT, "#030303": _LINE}  # of the page's theme, on paper
+INK, SOFT, _LINE = "#16191d", "#5b646f", "#d9dde2"
+_COLORS = {"#010101": INK, "#020202": SOFT, "#030303": _LINE}  # of the page's theme, on paper
 _WHITE = dict.fromkeys(("axes.facecolor", "figure.facecolor", "savefig.facecolor"), "white")
 PAPER = {k: _COLORS.get(v, v) if isinstance(v, str) else v for k, v in STYLE.items()} | _WHITE
 _COLUMNS = 3  # panels in a row
@@ -44,26 +45,51 @@ def forest(found: "Found") -> dict[str, bytes]:
         for axes, headline in zip(panels.flat, headlines, strict=False):
             _lanes(axes, [found.worth(arm, headline) for arm in arms])
             axes.set_title(headline.label.replace(": ", "\n"), fontsize=9, loc="left")
+            axes.set_xlabel(_ways(headline.metric), fontsize=8)
         for axes in panels.flat[len(headlines) :]:
             axes.set_visible(False)
-        panels[0][0].set_yticks(range(len(arms)), [_literal(arm) for arm in arms])
+        _warned(canvas, found)
+        panels[0][0].set_yticks(range(len(arms)), [literal(arm) for arm in arms])
         panels[0][0].set_ylim(len(arms) - 0.4, -0.6)
-        canvas.supxlabel(_foot(found), fontsize=8, color=_SOFT)
-        return _saved(canvas)
+        foot(canvas, FOREST_FOOT, phantom=found.phantom)
+        return saved(canvas)
 
 
-def _literal(text: str) -> str:
+def _ways(metric: str) -> str:
+    """Which side of zero speaks for which arm."""
+    ends = ("arm better", "full better")
+    left, right = ends if definition(metric).higher_is_better else ends[::-1]
+    return f"← {left}    {right} →"
+
+
+def literal(text: str) -> str:
+    """Text that is not read as a formula."""
     return text.replace("$", r"\$")
 
 
-def _foot(found: "Found") -> str:
-    text = "full minus arm; 95 % t interval over seeds and patients"
-    lines = [f"{text}. {UNDER_TRAINED}" if found.under_trained else text]
-    return "\n".join(lines + [PHANTOM_SENTENCE] * found.phantom)
+def foot(canvas: Figure, *said: str, phantom: bool) -> None:
+    """What stands below a figure, in lines no wider than it."""
+    wide = int(15 * canvas.get_figwidth())
+    lines = [line for text in (*said, *[PHANTOM_SENTENCE] * phantom) for line in wrap(text, wide)]
+    canvas.supxlabel("\n".join(lines), fontsize=8, color=SOFT)
+
+
+FOREST_FOOT = (
+    "Full minus arm; 95 % t intervals over seeds and patients, hollow marks have none. Blue: the "
+    "full arm is better, orange: the arm is, grey: not told apart or under-trained."
+)
+
+
+def _warned(canvas: Figure, found: "Found") -> None:
+    """Say above everything else that only directions may be read, if that is so."""
+    if found.under_trained:
+        canvas.suptitle(
+            UNDER_TRAINED, fontsize=10, color=PALETTE[5], fontweight="bold", x=0.01, ha="left"
+        )
 
 
 def _lanes(axes: Axes, lanes: Sequence[Worth | None]) -> None:
-    axes.axvline(0, color=_SOFT, lw=1)
+    axes.axvline(0, color=SOFT, lw=1)
     reach = [0.005]
     for lane, one in enumerate(lanes):
         if one is None or one.difference is None:
@@ -80,7 +106,7 @@ def _lanes(axes: Axes, lanes: Sequence[Worth | None]) -> None:
     for lane, one in enumerate(lanes):
         word = _word(one)
         if word:
-            axes.text(0, lane, word, ha="center", va="center", fontsize=8, color=_SOFT,
+            axes.text(0, lane, word, ha="center", va="center", fontsize=8, color=SOFT,
                       bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
     axes.set_xlim(-1.15 * max(reach), 1.15 * max(reach))
     axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -106,7 +132,7 @@ def curves(found: "Found") -> dict[str, bytes]:
     names = _names(trained)
     if not names:
         return {}
-    colors = dict(zip(dict.fromkeys(r.arm for r in trained), cycle((_INK, *PALETTE)), strict=False))
+    colors = dict(zip(dict.fromkeys(r.arm for r in trained), cycle((INK, *PALETTE)), strict=False))
     with matplotlib.rc_context(PAPER):
         columns = min(_COLUMNS, len(names))
         rows = -(-len(names) // columns)
@@ -116,15 +142,13 @@ def curves(found: "Found") -> dict[str, bytes]:
             _panel(axes, name, trained, colors)
         for axes in panels.flat[len(names) :]:
             axes.set_visible(False)
-        handles = [
-            Line2D([], [], color=color, label=_literal(arm)) for arm, color in colors.items()
-        ]
+        handles = [Line2D([], [], color=color, label=literal(arm)) for arm, color in colors.items()]
         handles += [
-            Line2D([], [], color=_SOFT, ls=style, label=text)
+            Line2D([], [], color=SOFT, ls=style, label=text)
             for style, text in (("-", "training"), ("--", "validation"))
         ]
         canvas.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
-        return _saved(canvas)
+        return saved(canvas)
 
 
 def _names(trained: Sequence[ArmRecord]) -> list[str]:
@@ -172,7 +196,8 @@ def mean_curve(
     return np.array(steps), np.array([float(np.mean(at[step])) for step in steps])
 
 
-def _saved(canvas: Figure) -> dict[str, bytes]:
+def saved(canvas: Figure) -> dict[str, bytes]:
+    """The drawing by kind of file, the same bytes for the same drawing."""
     out = {}
     for kind, nothing in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
         buffer = io.BytesIO()

@@ -26,6 +26,8 @@ def write_report(
 ) -> list[Path]:
     """The four files, each written whole; `source` None leaves out ranks, figures and samples.
 
+    Where a model was shown retrieved examples there are two more: what the examples add.
+
     Raises:
         BenchError: `out` cannot be written.
     """
@@ -41,7 +43,12 @@ def write_report(
     }
     for name, text in texts.items():
         write_text(out / name, text)
-    return [out / name for name in texts]
+    files = [out / name for name in texts]
+    if source is not None:
+        from reports.in_context_numbers import write_in_context
+
+        files += write_in_context(runs, out, source)
+    return files
 
 
 def _extras(

@@ -168,6 +168,7 @@ def _is_current(done: Done, folder: Path) -> bool:
 
 
 def _write(done: Done, folder: Path) -> None:
+    from reports.in_context_numbers import write_in_context
     from reports.leaderboard import write_leaderboard
     from reports.runs import Runs
     from reports.samples import sample_pictures
@@ -180,6 +181,7 @@ def _write(done: Done, folder: Path) -> None:
         folder,
         samples=lambda section: sample_pictures(section, runs, lambda r: loaded[r.key]),
     )
+    write_in_context(runs, folder, lambda r: loaded[r.key])
     write_text(folder / STAMP, _stamp(done))
 
 
@@ -190,6 +192,8 @@ def _finish(done: Done, folder: Path, *, quiet: bool) -> None:
     if not quiet:
         print_leaderboard(records, Console())
     click.echo(f"leaderboard: {folder / 'leaderboard.html'} (and .csv, .md)")
+    if (folder / "in-context.md").is_file():
+        click.echo(f"what examples add: {folder / 'in-context.md'} (and .csv, figures/)")
     if records and all(record.status == "skipped" for record in records):
         reasons = dict.fromkeys(record.reason for record in records)
         click.echo("nothing was asked:\n" + "\n".join(f"- {reason}" for reason in reasons))

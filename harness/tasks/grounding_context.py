@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NEARNESS = ("far", "middle", "near")
+EXTRAPOLATED = "extrapolation"  # said in the card of a row with more examples than were trained
 
 
 def generated(frame: "pd.DataFrame") -> dict[str, float]:
