@@ -28,9 +28,9 @@ from harness.models import (
 from harness.registry import find_model
 from harness.samples import ImageText, PhraseBoxes, ProbeChoice
 from harness.suite_schema import ModelReference
-from harness.text import normalize
+from harness.text import is_negated, normalize
 
-VERSION = 1
+VERSIONS = {"text-only": 2}  # others 1; 2: a phrase that opens with a denial has no boxes
 CENTRE_BOX = ((0.25, 0.25, 0.75, 0.75),)  # the middle quarter of the area
 
 BlockScores = Callable[[slice, slice], Float32[np.ndarray, "n m"]]
@@ -40,7 +40,8 @@ Table = Callable[[], BoxTable | None]
 def describe(name: str) -> ModelCard:
     """The card of a control."""
     boxes = (TrainedOn(TARGET, "train", "boxes"),) if name in ("mean-box", "text-only") else ()
-    card = ModelCard(name=name, family="control", preprocessing="none", version=VERSION)
+    version = VERSIONS.get(name, 1)
+    card = ModelCard(name=name, family="control", preprocessing="none", version=version)
     return replace(card, trained_on=boxes)
 
 
@@ -223,7 +224,11 @@ class _Fixed:
 
 @dataclass(frozen=True)
 class _MeanBox:
-    """Training mean boxes; leave-one-patient-out over the test phrases where no train split is."""
+    """Training mean boxes; leave-one-patient-out over the test phrases where no train split is.
+
+    With `words` it reads the phrase: one that opens with a denial ("No effusion.") has no boxes. It
+    goes by the words, not by what the data say, so "The lungs are clear." gets boxes.
+    """
 
     card: ModelCard
     words: bool
@@ -242,45 +247,29 @@ class _MeanBox:
         return score_wording(samples)
 
     def _one(self, sample: PhraseBoxes, whole: BoxTable, own: BoxTable | None) -> Grounding:
+        if self.words and is_negated(sample.phrase):
+            return Grounding(status="empty")
         boxes = whole.answer(sample, words=self.words, leave_out=own)
         return replace(_answer(clipped(boxes)), scores=None)
 
 
 @dataclass(frozen=True)
-class _SecondReader:
-    """What another radiologist drew: the human ceiling."""
+class _Known:
+    """Boxes that only the data know: the ceilings of human readers and of region supervision."""
 
     card: ModelCard
+    boxes: Callable[[PhraseBoxes], Boxes | None]
+    lack: str
 
     def ground_samples(self, samples: Sequence[PhraseBoxes], table: Table) -> list[Grounding]:
-        """The second reader's boxes."""
+        """Those boxes, and none where the data have none for the sample."""
         del table
-        if not any(sample.second_reader is not None for sample in samples):
-            raise NotScorable("the dataset has no second reader")
+        known = [self.boxes(sample) for sample in samples]
+        if all(boxes is None for boxes in known):
+            raise NotScorable(self.lack)
         return [
-            Grounding(status="empty")
-            if sample.second_reader is None or not len(sample.second_reader)
-            else Grounding(sample.second_reader)
-            for sample in samples
-        ]
-
-
-@dataclass(frozen=True)
-class _RegionOracle:
-    """The anatomical region the finding lies in: the ceiling of region supervision."""
-
-    card: ModelCard
-
-    def ground_samples(self, samples: Sequence[PhraseBoxes], table: Table) -> list[Grounding]:
-        """The region boxes."""
-        del table
-        if not any(sample.region_boxes is not None for sample in samples):
-            raise NotScorable("needs the true region of each finding, which only phantoms have")
-        return [
-            Grounding(status="empty")
-            if sample.region_boxes is None or not len(sample.region_boxes)
-            else Grounding(sample.region_boxes)
-            for sample in samples
+            Grounding(status="empty") if boxes is None or not len(boxes) else Grounding(boxes)
+            for boxes in known
         ]
 
 
@@ -295,6 +284,12 @@ _CONTROLS: dict[str, Callable[[ModelCard], Any]] = {
     "centre-box": lambda card: _Fixed(card, CENTRE_BOX),
     "mean-box": lambda card: _MeanBox(card, words=False),
     "text-only": lambda card: _MeanBox(card, words=True),
-    "second-reader": _SecondReader,
-    "region-oracle": _RegionOracle,
+    "second-reader": lambda card: _Known(
+        card, lambda sample: sample.second_reader, "the dataset has no second reader"
+    ),
+    "region-oracle": lambda card: _Known(
+        card,
+        lambda sample: sample.region_boxes,
+        "needs the true region of each finding, which only phantoms have",
+    ),
 }

@@ -1,7 +1,8 @@
 """Mean training boxes by finding, and by finding, side, zone and size words: controls without eyes.
 
 `mean-box` answers with the mean of the finding, `text-only` with the mean for what the phrase says
-(protocol, section 3). Both see no image, so a grounding claim has to beat them.
+(protocol, section 3). Both see no image, so a grounding claim has to beat them. What a phrase that
+denies is answered with is the control's affair: tables hold boxes, and know no "none".
 """
 
 import json

@@ -173,6 +173,23 @@ def test_the_mean_box_of_a_train_split_ignores_the_test_phrases() -> None:
     np.testing.assert_allclose(answers[0].boxes, [[0, 0, 0.2, 0.2]], atol=1e-6)
 
 
+def test_text_only_answers_a_denial_with_none_by_its_words_and_nothing_else() -> None:
+    image = ImageRef("i9", Path("x"), "p9", "s9", "PA")
+    train = build_box_table([phrase(n, [[0.0, 0.0, 0.2, 0.2]]) for n in range(10, 16)])
+    asked = [
+        PhraseBoxes("no", image, "No left effusion.", negated=True),
+        PhraseBoxes("clear", image, "The lungs are clear.", negated=True),
+        PhraseBoxes("absent", image, "Left effusion."),
+        PhraseBoxes("boxed", image, "Left effusion.", boxes=boxes_from_unit([[0, 0, 0.2, 0.2]])),
+    ]
+    said = [a.status for a in load(name="text-only").ground_samples(asked, lambda: train)]
+    assert said == ["empty", "ok", "ok", "ok"]
+    # The mean box of a finding reads no words, so it cannot know.
+    assert load(name="mean-box").ground_samples(asked[:1], lambda: train)[0].status == "ok"
+    # Answers that were stored before are another model's: they are never taken for these.
+    assert [load(name=name).card.version for name in ("text-only", "mean-box")] == [2, 1]
+
+
 def test_a_control_that_the_data_cannot_feed_says_so() -> None:
     for name in ("second-reader", "region-oracle"):
         with pytest.raises(NotScorable):
