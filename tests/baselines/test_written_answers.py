@@ -111,3 +111,8 @@ def test_why_an_answer_is_malformed_is_kept(answer: dict[str, bool], why: str) -
     parsed = parse("qwen_1000", WRITTEN["qwen_1000"], FRAME, **answer)
     assert parsed.reason == why
     assert parsed.status == ("malformed" if why else "ok")
+
+
+def test_a_sentence_with_its_full_stop_is_put_into_radvlms_sentence_without() -> None:
+    written = encode("radvlm", BOXES[:1], "Left nodule.", FRAME)
+    assert written == "Left nodule is located at [0.50, 0.00, 1.00, 1.00]."

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from harness.metrics.metric import (
     Metric,
+    class_columns,
     contributions,
     macro_mean,
     mean,
@@ -76,3 +77,7 @@ def test_a_contribution_that_is_infinite_or_of_the_wrong_shape_is_refused():
         contributions(metric(mean), Given(np.array([[np.inf]])))
     with pytest.raises(ValueError, match=r"gave shape \(3,\)"):
         contributions(metric(mean), Given(np.zeros(3)))
+
+
+def test_rows_of_nothing_have_no_class_and_no_column():
+    assert class_columns(np.zeros((0, 4))).shape == (0, 0)

@@ -19,6 +19,16 @@ def test_every_installed_oracle_agrees(name):
         assert one.agrees, one
 
 
+@pytest.mark.parametrize("name", ["faiss-cpu", "rodeometric", "torchvision", "painted pixels"])
+def test_an_oracle_asked_twice_says_the_same_and_nothing_trivial(name):
+    try:
+        first = ask_oracle(name)
+    except ImportError as error:
+        pytest.skip(f"{name} is not installed: {error}")
+    assert ask_oracle(name) == first
+    assert all(one.ours not in (0, 1) for one in first), first
+
+
 def test_the_command_prints_ours_theirs_and_the_difference(monkeypatch):
     monkeypatch.setattr(oracles, "ORACLES", {"scipy": ORACLES["scipy"]})
     monkeypatch.setattr("harness.commands.selfcheck.ORACLES", oracles.ORACLES)
