@@ -317,6 +317,15 @@ def test_its_card_has_seen_whatever_its_parts_and_its_bank_have_seen() -> None:
     assert other.weights != card.weights
 
 
+def test_more_examples_than_were_trained_are_said_to_be_extrapolation() -> None:
+    told = {k: describe("random", "vlm-tiny", {"k": k}).preprocessing for k in (4, 5)}
+    assert "extrapolation" not in told[4]
+    assert told[5].endswith("extrapolation: 5 examples, trained with 4 at most")
+    # What is not told is not judged: MedGemma's card names no number, a control was not trained.
+    assert "extrapolation" not in describe(ENCODER, "copy-nearest", {"k": 99}).preprocessing
+    assert "extrapolation" not in describe(ENCODER, TELLER, {"k": 99}).preprocessing
+
+
 def test_it_is_composed_in_a_suite() -> None:
     options = {"retriever": ENCODER, "grounder": TELLER, "demonstrations": {"k": 1}}
     reference = ModelReference(name="mine", use="in-context", options=options)

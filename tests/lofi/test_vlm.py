@@ -310,6 +310,7 @@ def test_the_shipped_form_is_small_and_runs_through_the_family_of_medgemma(tmp_p
     assert load_vlm(tmp_path / "shipped")[0].config.model_type == "gemma3"
     model = find_model(ModelReference(name=str(tmp_path / "shipped"))).load("cpu")
     assert isinstance(model, InContextGrounder)
+    assert model.vlm.rules.trained_examples == 2  # conversations of three turns
     file = tmp_path / "film.png"
     PIL.Image.fromarray(np.full((40, 60), 90, np.uint8)).save(file)
     film = Image("film", file)
