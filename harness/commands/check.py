@@ -4,18 +4,19 @@ import tempfile
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-_MARKS = {"kept": "[green]kept[/]", "broken": "[red]broken[/]", "not asked": "[dim]not asked[/]"}
+from harness.commands.options import row_options
+from harness.commands.rows import print_rows
+
+_STYLES = {"kept": "green", "broken": "red", "not asked": "dim"}
 
 
 @click.command("check")
 @click.argument("model")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps or auto.")
 @click.option("--variant", default="", help="A variant of the card, e.g. full-field.")
-def command(model: str, device: str, variant: str) -> None:
+@row_options("Print only the promises that are broken.")
+def command(model: str, device: str, variant: str, log_json: bool, quiet: bool) -> None:
     """Show phantoms to MODEL and say which promises of its protocols it keeps.
 
     MODEL is a name, a folder with its card and weights, or my_pkg.my_file:load. Exits 1 if a
@@ -29,18 +30,21 @@ def command(model: str, device: str, variant: str) -> None:
     options = {"variant": variant} if variant else {}
     handle = find_model(ModelReference(name=model, options=options))
     loaded = handle.load(pick_device(device))
-    console = Console()
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("promise", "verdict", "found", "likely mistake"):
-        table.add_column(column, overflow="fold", no_wrap=column == "verdict")
-    broken = 0
     with tempfile.TemporaryDirectory() as folder:
-        for verdict in check_model(loaded, Path(folder)):
-            broken += verdict.outcome == "broken"
-            cells = (verdict.promise, _MARKS[verdict.outcome])
-            table.add_row(*cells, escape(verdict.detail), escape(verdict.hint))
-    console.print(table)
+        rows = [
+            {
+                "promise": verdict.promise,
+                "verdict": str(verdict.outcome),
+                "found": verdict.detail,
+                "likely_mistake": verdict.hint,
+            }
+            for verdict in check_model(loaded, Path(folder))
+        ]
+    broken = [row for row in rows if row["verdict"] == "broken"]
+    print_rows(broken if quiet else rows, log_json=log_json, styles=_STYLES)
     if broken:
-        console.print(f"{model}: {broken} promise(s) broken")
+        if not log_json:
+            click.echo(f"{model}: {len(broken)} promise(s) broken")
         raise SystemExit(1)
-    console.print(f"{model}: keeps every promise it makes")
+    if not log_json:
+        click.echo(f"{model}: keeps every promise it makes")

@@ -3,13 +3,17 @@
 import click
 from click.shell_completion import get_completion_class
 
+from harness.commands.options import output_options
+
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def command(shell: str) -> None:
+@output_options
+def command(shell: str, log_json: bool, quiet: bool) -> None:
     """Print the completion script: eval "$(bench completion bash)"."""
     from harness.cli import cli
 
+    del log_json, quiet  # the script is the result, and there is nothing else
     complete = get_completion_class(shell)
     if complete is None:
         raise click.UsageError(f"click has no completion for {shell}")

@@ -1,8 +1,11 @@
 """`bench convert CHECKPOINT OUT`: a released LoFi checkpoint as a directory to evaluate."""
 
+import json
 from pathlib import Path
 
 import click
+
+from harness.commands.options import output_options
 
 _PATH = click.Path(path_type=Path)
 
@@ -17,9 +20,15 @@ _PATH = click.Path(path_type=Path)
     "--decoder", default="", help="Base decoder: folder or hub name (default: as stored)."
 )
 @click.option("--gguf-file", default="", help="The decoder's file, if its folder holds GGUF.")
-@click.option("--quiet", is_flag=True, help="Print errors and the result only.")
+@output_options
 def command(
-    checkpoint: Path, out: Path, encoder: str, decoder: str, gguf_file: str, quiet: bool
+    checkpoint: Path,
+    out: Path,
+    encoder: str,
+    decoder: str,
+    gguf_file: str,
+    log_json: bool,
+    quiet: bool,
 ) -> None:
     """Write CHECKPOINT (last.pt of a released LoFi or LoFi-MedG) as the directory OUT.
 
@@ -28,8 +37,10 @@ def command(
     from lofi.convert_directory import convert
 
     found = convert(checkpoint, out, encoder=encoder, decoder=decoder, gguf_file=gguf_file)
-    if not quiet:
-        for name in found.unmatched:
+    for name in found.unmatched:
+        if log_json:
+            click.echo(json.dumps({"unmatched": name}), err=True)
+        elif not quiet:
             click.echo(name, err=True)
     click.echo(
         f"{out}: {len(found.unmatched)} keys unmatched. Evaluate it: bench run "

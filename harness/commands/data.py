@@ -1,10 +1,14 @@
 """`bench data`: check a tree, render phantoms, draw a contact sheet, make tiny models."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from harness.commands.options import output_options, row_options
+from harness.commands.rows import print_rows
 
 if TYPE_CHECKING:
     from harness.datasets.checks import Check
@@ -19,7 +23,7 @@ _CHECKED_BY = {
     "manifest": "manifest",
     "open-i": "open-i",
 }
-_MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[red]problem[/]"}
+_STYLES = {"ok": "green", "note": "yellow", "problem": "red"}
 
 
 @click.group()
@@ -30,26 +34,28 @@ def command() -> None:
 @command.command("check")
 @click.argument("trees", nargs=-1, required=True, metavar="NAME=PATH...")
 @click.option("--all", "thorough", is_flag=True, help="Read every image and report, not a sample.")
-def check(trees: Sequence[str], thorough: bool) -> None:
+@row_options("Print only the problems.")
+def check(trees: Sequence[str], thorough: bool, log_json: bool, quiet: bool) -> None:
     """Verify data trees: versions, counts beside the published ones, splits, unreadable images.
 
     Trees set in the environment are used too: MS-CXR's images lie in mimic-cxr-jpg. Exits 1 if
     there is a problem.
     """
-    from rich.console import Console
-
     from harness.roots import data_roots, parse_data_flags
 
     roots = data_roots(trees)
     asked = dict.fromkeys(_CHECKED_BY.get(name, name) for name in parse_data_flags(trees))
-    console = Console()
     problems = 0
     for name in asked:
         checks = run_check(name, roots, thorough=thorough)
         problems += sum(line.level == "problem" for line in checks)
-        console.print(_table(name, checks))
+        shown = [line for line in checks if line.level == "problem" or not quiet]
+        dataset = {"dataset": name} if log_json else {}
+        rows = ({**dataset, **_row(line)} for line in shown)
+        print_rows(rows, log_json=log_json, title=name, styles=_STYLES)
     if problems:
-        console.print(f"{problems} problem(s)")
+        if not log_json:
+            click.echo(f"{problems} problem(s)")
         raise SystemExit(1)
 
 
@@ -69,17 +75,13 @@ def run_check(name: str, roots: Mapping[str, Path], *, thorough: bool = False) -
     return checks
 
 
-def _table(name: str, checks: Sequence["Check"]) -> object:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=name, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in ("", "what", "found", "expected"):
-        table.add_column(column, overflow="fold")
-    for line in checks:
-        cells = (escape(cell) for cell in (line.what, line.found, line.expected))
-        table.add_row(_MARKS[line.level], *cells)
-    return table
+def _row(line: "Check") -> dict[str, str]:
+    return {
+        "level": line.level,
+        "what": line.what,
+        "found": line.found,
+        "expected": line.expected,
+    }
 
 
 @command.command("phantom")
@@ -90,7 +92,7 @@ def _table(name: str, checks: Sequence["Check"]) -> object:
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Instead of the cache.")
 @click.option("--limit", type=click.IntRange(min=1), default=None, help="Only the first N studies.")
 @click.option("--workers", type=click.IntRange(min=1), default=None, help="Processes.")
-@click.option("--quiet", is_flag=True, help="Print the folders only.")
+@output_options
 def phantom(
     dataset: str,
     split: str,
@@ -98,6 +100,7 @@ def phantom(
     out: Path | None,
     limit: int | None,
     workers: int | None,
+    log_json: bool,
     quiet: bool,
 ) -> None:
     """Render a split of a dataset's phantom twin and print where its trees lie.
@@ -105,22 +108,19 @@ def phantom(
     DATASET is mimic-cxr, ms-cxr, cxr-qba, padchest-gr, or a variant: lesion, mimic-rendering,
     mimic-wording.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from harness.cache_root import cache_root
+    from harness.commands.progress import RunProgress
     from harness.phantom.cache import ensure_phantom
 
     folder = out or cache_root() / "phantom"
-    with Progress(console=Console(stderr=True), transient=True, disable=quiet) as bar:
-        task = bar.add_task("rendering phantoms", total=None)
+    with RunProgress(quiet=quiet, log_json=log_json) as told:
         roots = ensure_phantom(
             dataset,
             split,
             folder,
             workers=workers,
             limit=limit,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=lambda done, total: told.progress("rendering phantoms", done, total),
         )
     for name, path in roots.items():
         click.echo(f"{name}={path}")
@@ -139,13 +139,24 @@ def phantom(
     default=None,
     help="A manifest folder: a row of its films stands below the phantoms.",
 )
-def sheet(out: Path, *, studies: int, columns: int, bare: bool, real: Path | None) -> None:
+@output_options
+def sheet(
+    out: Path,
+    *,
+    studies: int,
+    columns: int,
+    bare: bool,
+    real: Path | None,
+    log_json: bool,
+    quiet: bool,
+) -> None:
     """Draw a contact sheet of phantoms in both renderings, with boxes, beside real films.
 
     Boxes: yellow exact, blue reader 1, pink reader 2.
     """
     from harness.commands.sheet import draw_sheet
 
+    del log_json, quiet  # there is one line, and it is the result
     picture = draw_sheet(studies=studies, columns=columns, boxed=not bare, real=real)
     out.parent.mkdir(parents=True, exist_ok=True)
     picture.save(out)
@@ -154,12 +165,16 @@ def sheet(out: Path, *, studies: int, columns: int, bare: bool, real: Path | Non
 
 @command.command("tiny-models")
 @click.argument("out", type=click.Path(path_type=Path))
-def tiny_models(out: Path) -> None:
+@output_options
+def tiny_models(out: Path, *, log_json: bool, quiet: bool) -> None:
     """Write tiny models with random weights, to try every loading family without a download."""
     from importlib import import_module
 
     # By name: harness imports no model code, the command line alone brings the rooms together.
     tiny = import_module("baselines.tiny")
     for path in tiny.write_tiny_models(out):
-        click.echo(str(path))
+        if log_json:
+            click.echo(json.dumps({"written": str(path)}), err=True)
+        elif not quiet:
+            click.echo(str(path))
     click.echo(f"a row for every family: bench run {tiny.write_tiny_suite(out)} --limit 8")

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from harness.commands.options import row_options
+from harness.commands.rows import print_rows
 from harness.errors import BenchError, WeightsAbsent, unknown
 from harness.registry import card_names
 
@@ -14,20 +14,20 @@ from harness.registry import card_names
 @click.command("fetch")
 @click.argument("what", nargs=-1, required=True)
 @click.option("--allow-download", is_flag=True, help="Open a connection to the hub.")
-def command(what: Sequence[str], allow_download: bool) -> None:
+@row_options("Print only what is missing.")
+def command(what: Sequence[str], allow_download: bool, log_json: bool, quiet: bool) -> None:
     """Say which weights WHAT needs (a suite, or names of models), and get them if allowed.
 
-    Without --allow-download nothing leaves this machine.
+    Without --allow-download nothing leaves this machine. Exit code 1: some are missing.
     """
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("model", "state"):
-        table.add_column(column, overflow="fold", no_wrap=column == "model")
+    rows = []
     missing = 0
     for name in _cards(what):
         state, absent = _state(name, allow_download=allow_download)
         missing += absent
-        table.add_row(name, state)
-    Console().print(table)
+        if absent or not quiet:
+            rows.append({"model": name, "state": state})
+    print_rows(rows, log_json=log_json)
     if missing:
         raise SystemExit(1)
 

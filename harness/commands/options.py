@@ -55,3 +55,15 @@ def output_options(command: Command) -> Command:
     return click.option("--log-json", is_flag=True, help="Progress as JSON lines on stderr.")(
         command
     )
+
+
+def row_options(quiet: str) -> Callable[[Command], Command]:
+    """``--quiet`` and ``--log-json`` of a command whose result is a table; `quiet` is its help."""
+
+    def add(command: Command) -> Command:
+        command = click.option("--quiet", is_flag=True, help=quiet)(command)
+        return click.option("--log-json", is_flag=True, help="JSON lines instead of a table.")(
+            command
+        )
+
+    return add

@@ -11,7 +11,8 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from harness.boxes import Boxes, to_pixels
-from harness.commands.options import data_option
+from harness.commands.options import data_option, output_options
+from harness.commands.progress import RunProgress
 from harness.errors import BenchError
 from harness.images import Image
 from harness.models import Captioner, EmbeddingModel, Grounding, GroundingModel, NotScorable, Query
@@ -33,6 +34,7 @@ _PATH = click.Path(path_type=Path)
               help="Without --reports: so many reports of mimic-cxr's test split.")  # fmt: skip
 @click.option("--nearest", type=click.IntRange(min=0), default=3, show_default=True)
 @data_option
+@output_options
 def command(
     image: Path,
     phrases: Sequence[str],
@@ -43,6 +45,8 @@ def command(
     limit: int,
     nearest: int,
     data: Sequence[str],
+    log_json: bool,
+    quiet: bool,
 ) -> None:
     """Locate each PHRASE in IMAGE, draw the boxes, and print what the model makes of the image."""
     loaded = _load(model, device)
@@ -55,7 +59,9 @@ def command(
         draw(picture, list(zip(phrases, answers, strict=True))).save(target)
         click.echo(f"picture: {target}")
     if nearest and isinstance(loaded, EmbeddingModel):
-        _print_nearest(loaded, picture, _texts(reports, data, limit), nearest)
+        with RunProgress(quiet=quiet, log_json=log_json) as told:
+            texts = _texts(reports, data, limit, told)
+        _print_nearest(loaded, picture, texts, nearest)
     if isinstance(loaded, Captioner):
         _print_report(loaded, picture)
 
@@ -148,7 +154,7 @@ def _boxes(
         pen.rectangle(box, outline=style[0], width=style[1])
 
 
-def _texts(reports: Path | None, data: Sequence[str], limit: int) -> list[str]:
+def _texts(reports: Path | None, data: Sequence[str], limit: int, told: RunProgress) -> list[str]:
     if reports is not None:
         return [line for line in reports.read_text("utf-8").splitlines() if line.strip()]
     from harness.data_access import DataAccess
@@ -156,7 +162,7 @@ def _texts(reports: Path | None, data: Sequence[str], limit: int) -> list[str]:
     from harness.samples import ImageText
     from harness.suite_schema import Evaluation
 
-    access = DataAccess(data_roots(data), limit)
+    access = DataAccess(data_roots(data), limit, told.progress)
     loaded = access.load(Evaluation(task="retrieval", dataset="mimic-cxr", split="test"))
     if loaded.dataset is None:
         raise BenchError(f"{loaded.reason} Or name a text file: --reports FILE.")

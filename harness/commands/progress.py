@@ -59,7 +59,8 @@ class RunProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        if self._bar.live.is_started:  # else it would end with a blank line
+            self._bar.stop()
 
     def started(self, plan: CellPlan, index: int, total: int) -> None:
         """A cell begins."""
