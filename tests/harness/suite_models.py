@@ -227,3 +227,22 @@ def raises_on(device: str, *, rank: str) -> Any:
 def speaks(device: str, *, message: str) -> Any:
     del device
     raise RuntimeError(message)
+
+
+def missing_file(device: str, *, file: str) -> Any:
+    """A model whose weights somebody has yet to bring."""
+    del device
+    if not Path(file).exists():
+        raise RuntimeError("no weights yet")
+    return Pixels("late")
+
+
+def waits(device: str, *, file: str) -> Any:
+    """A model that takes until a file is there."""
+    del device
+    return Doomed("waits", lambda: _until(Path(file)))
+
+
+def _until(file: Path) -> None:
+    while not file.exists():
+        time.sleep(0.05)

@@ -248,6 +248,24 @@ def test_a_spoiled_shard_is_set_aside_said_and_computed_again(
     assert cache.get(["a", "b", "c"])[0].all()
 
 
+def test_two_shards_that_changed_places_are_set_aside_and_computed_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = cache_of(tmp_path)
+    cache.put(["a"], matrix(1))
+    cache.put(["b"], matrix(1, seed=1))
+    one, other = shards(cache)
+    first, second = one.read_bytes(), other.read_bytes()
+    one.write_bytes(second)
+    other.write_bytes(first)
+    with caplog.at_level(logging.WARNING):
+        assert not cache_of(tmp_path).get(["a", "b"])[0].any()
+    assert str(one) in caplog.text
+    assert str(other) in caplog.text
+    cache_of(tmp_path).put(["a", "b"], matrix(2))
+    assert cache_of(tmp_path).get(["a", "b"])[1].tobytes() == matrix(2).tobytes()
+
+
 def test_every_flipped_bit_of_a_shard_is_noticed(tmp_path: Path) -> None:
     cache = cache_of(tmp_path)
     cache.put(["a", "b"], matrix(2))

@@ -3,8 +3,9 @@
 import importlib
 import json
 import os
+import time
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -129,3 +130,35 @@ def test_a_suite_runs_as_jobs_and_what_is_lost_is_run_again(
     assert {r.model.name for r in records if r.status == "ok"} == {"one", "two"}
     assert logs["two"].read_text() == asked
     assert logs["one"].exists()
+
+
+@pytest.mark.usefixtures("slurm")
+def test_what_is_done_can_be_collected_while_other_jobs_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, out = tmp_path / "go", tmp_path / "out"
+    waiting = {"name": "waits", "use": "suite_models:waits", "options": {"file": str(go)}}
+    models = [{"name": "one", "use": "suite_models:pixels", "options": {"name": "one"}}, waiting]
+    asked = {"task": "retrieval", "dataset": "manifest", "split": "all", "options": {"draws": 2}}
+    path = tmp_path / "s.yaml"
+    path.write_text(json.dumps({"suite": "s", "models": models, "evaluations": [asked]}))
+    collected: list[dict[str, str]] = []
+
+    def look(_: float) -> None:
+        """Between two looks at the jobs: report what there is, then let the other job go on."""
+        done = {record.model.name for record in Store(out).records() if record.status == "ok"}
+        if not go.exists() and done == {"one"}:
+            result = CliRunner().invoke(cli, ["report", str(out), "--tables-only"])
+            assert result.exit_code == 0, result.output
+            rows = (out / "report.csv").read_text().splitlines()[1:]
+            collected.append({row.split(",")[0]: row for row in rows})
+            go.touch()
+        real(0.1)
+
+    real = time.sleep
+    monkeypatch.setattr("harness.executors.time", SimpleNamespace(sleep=look))
+    arguments = ["run", str(path), "--data", f"manifest={EXAMPLE}", "--out", str(out), "--quiet"]
+    result = CliRunner().invoke(cli, [*arguments, "--executor", "slurm", "--device", "cpu"])
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert [set(rows) for rows in collected] == [{"one"}]
+    assert {record.model.name for record in Store(out).records()} == {"one", "waits"}
