@@ -78,6 +78,13 @@ class DataAccess:
             dataset = replace(dataset, content=content_of(dataset))
         return Loaded(dataset, roots=roots)
 
+    def is_rendered(self, evaluation: Evaluation) -> bool:
+        """Whether `load` would find all its phantoms; only asked where a twin stands in."""
+        from harness.rendered import is_rendered
+
+        name = _tree_of(dataset_spec(evaluation.dataset), evaluation)
+        return is_rendered(name, evaluation.split, cache_root() / "phantom", self.limit)
+
     def _render(
         self, spec: DatasetSpec, evaluation: Evaluation
     ) -> tuple[Mapping[str, Path], Path | None]:
@@ -85,7 +92,7 @@ class DataAccess:
 
         roots = dict(
             ensure_phantom(
-                evaluation.cohort if evaluation.cohort.startswith("mimic-") else spec.name,
+                _tree_of(spec, evaluation),
                 evaluation.split,
                 cache_root() / "phantom",
                 limit=self.limit,
@@ -170,3 +177,8 @@ class DataAccess:
         if asked & {phrase.image.patient_id for phrase in phrases}:
             return None
         return build_box_table(phrases, f"{evaluation.dataset} train")
+
+
+def _tree_of(spec: DatasetSpec, evaluation: Evaluation) -> str:
+    """The phantom tree: a crossed cell has one of its own, other cohorts share their dataset's."""
+    return evaluation.cohort if evaluation.cohort.startswith("mimic-") else spec.name

@@ -12,12 +12,14 @@ from harness.errors import WeightsAbsent
 from harness.plan import CellPlan
 from harness.run import Settings
 from harness.store import Store
+from harness.suite_schema import Evaluation
 
 
 def print_plan(cells: Sequence[CellPlan], data: DataAccess, settings: Settings) -> None:
     """Print one line per cell, finished, to do or skipped; below, once each, why it is skipped.
 
-    Phantom data that are not rendered yet are not rendered for this: such cells are "to do".
+    Phantoms that are not rendered yet are not rendered for this: such cells are "to do". Those that
+    are there are opened only where the folder has a cell that may be of them.
     """
     store = Store(settings.out)
     table = Table(title=f"{settings.suite}: {len(cells)} cells", title_justify="left", box=None)
@@ -50,7 +52,7 @@ def _state(
     """The state of a cell in a word or two, and what else is to be said of it."""
     name = plan.evaluation.model_dump_json()
     if name not in loaded:
-        loaded[name] = _look(plan, data)
+        loaded[name] = _look(plan, data, store)
     found = loaded[name]
     if not isinstance(found, str) and found.dataset is None:
         return "skipped", found.reason
@@ -69,8 +71,17 @@ def _state(
     return ("finished" if cell.finished() else "to do"), ""
 
 
-def _look(plan: CellPlan, data: DataAccess) -> Loaded | str:
-    spec = dataset_spec(plan.evaluation.dataset)
-    if spec.is_phantom(data.roots):
+def _look(plan: CellPlan, data: DataAccess, store: Store) -> Loaded | str:
+    """The data, or what is to be said of phantoms that need not be opened to know the state."""
+    evaluation = plan.evaluation
+    if not dataset_spec(evaluation.dataset).is_phantom(data.roots):
+        return data.load(evaluation)
+    if not data.is_rendered(evaluation):
         return "phantoms, rendered on first use; what is finished is not run again"
-    return data.load(plan.evaluation)
+    return data.load(evaluation) if _has_cells(evaluation, store) else ""
+
+
+def _has_cells(evaluation: Evaluation, store: Store) -> bool:
+    """Whether the folder has a cell of such an evaluation; of which data, its key alone tells."""
+    named = f"{evaluation.task}-{evaluation.dataset}-{evaluation.split}-*/record.json"
+    return any((store.root / "cells").glob(named))

@@ -318,6 +318,38 @@ def test_a_plan_over_phantoms_renders_none_and_still_says_which_weights_are_miss
     assert "biomedclip: " in shown
 
 
+def test_a_plan_over_phantoms_that_are_there_tells_which_cells_are_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    content = {"suite": "s", "models": ["oracle"], "evaluations": [PROBE]}
+    suite, out = tmp_path / "s.json", tmp_path / "out"
+
+    def plan(*more: str) -> str:
+        more = (*more, "--out", str(out), "--dry-run", "--quiet")
+        return "\n".join(lines("run", str(suite), "--limit", "12", *more))
+
+    suite.write_text(json.dumps(content))
+    lines("run", str(suite), "--limit", "12", "--out", str(out), "--quiet")
+    monkeypatch.setattr("harness.phantom.cache.ensure_probe", _only_if_rendered)
+    suite.write_text(json.dumps({**content, "models": ["oracle", "collapsed"]}))
+    states = [line.split()[0:1] + line.split()[-1:] for line in plan().splitlines()[2:]]
+    assert states == [["oracle", "finished"], ["collapsed", "do"]]
+    # Another limit asks other samples: not rendered, and not the cell that is there.
+    other = plan("--limit", "13")
+    assert "finished" not in other.replace("what is finished", "")
+    assert "oracle, collapsed: phantoms, rendered on first use" in other
+
+
+PROBE = {"task": "probe", "dataset": "probe", "split": "test", "options": {"draws": 2}}
+
+
+def _only_if_rendered(root: Path, split: str, limit: int, **_: object) -> dict[str, Path]:
+    folder = root / "probes" / "probe" / f"{split}-first-{limit}"
+    assert (folder / "pairs.jsonl").is_file()
+    return {"probe": folder, "truth": root / "probes" / "truth"}
+
+
 @pytest.mark.parametrize(
     ("ending", "code", "said"),
     [
