@@ -16,6 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from harness.plan import CellPlan
 from harness.record import RunRecord
@@ -35,7 +36,7 @@ class RunProgress:
         self.computed = 0  # cells that were not found finished
         self.console = Console(stderr=True, quiet=quiet or log_json)
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -88,12 +89,10 @@ class RunProgress:
         if self._cells is not None:
             self._bar.advance(self._cells)
         if record.status not in ("skipped", "not_scored") and not cached:
-            mark = _MARKS.get(record.status, f"[red]{record.status}[/]")
+            mark = Text.from_markup(_MARKS.get(record.status, f"[red]{record.status}[/]"))
             where = f"{record.task} {record.dataset.name} {record.dataset.split}"
-            seconds = sum(record.seconds.values())
-            self.console.print(
-                f"{mark} {record.model.name} on {where} [dim]{seconds:.1f} s[/]", highlight=False
-            )
+            seconds = (f"{sum(record.seconds.values()):.1f} s", "dim")
+            self.console.print(Text.assemble(mark, f" {record.model.name} on {where} ", seconds))
         self._json(
             "finished",
             model=record.model.name,

@@ -80,10 +80,11 @@ def _print_progress(console: Console, folder: Path, health: "Health") -> None:
     if owner is None:
         console.print("no run is at work here", style="dim")
     elif owner.alive is False:
-        console.print(f"the run died ({owner.text}); run the same command to go on", style="red")
+        told = f"the run died ({owner.text}); run the same command to go on"
+        console.print(Text(told, style="red"))
     else:
         sure = "" if owner.alive else " (cannot be told from here whether it lives)"
-        console.print(f"a run is at work: {owner.text}{sure}", style="green")
+        console.print(Text(f"a run is at work: {owner.text}{sure}", style="green"))
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("model", "task", "dataset", "split", "state", ""):
         table.add_column(name, overflow="fold")

@@ -1,5 +1,6 @@
 """What somebody else wrote is data: it is refused or neutralized, and never run."""
 
+import csv
 import gzip
 import json
 import os
@@ -181,6 +182,50 @@ def test_markup_and_escapes_in_ids_and_phrases_reach_no_page_and_no_terminal(
         assert "\x1b" not in text, page
 
 
+def inert(path: Path) -> bool:
+    """Whether a written file holds no markup, no escape, no formula and no command of LaTeX."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".csv":
+        cells = [cell for row in csv.reader(text.splitlines()) for cell in row]
+        return not any(re.match(r"[=+@\t\r]|-[^\d]", cell) for cell in cells)
+    bad = {".html": MARKUP, ".md": MARKUP, ".tex": r"\input{"}.get(path.suffix, "\x1b")
+    return bad not in text and "\x1b" not in text
+
+
+def test_every_export_of_hostile_names_ids_and_phrases_is_inert(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    names = [MARKUP, "=1+1", r"\input{x}", "[bold]x[/nope]"]
+    models = [
+        {"name": name, "use": "suite_models:boxer", "options": {"die_at": 10**6 + number}}
+        for number, name in enumerate(names)  # options that differ, else they are one model
+    ]
+    content = json.loads(Path(suite(tmp_path, "oracle")).read_text())
+    content["evaluations"] = [e for e in content["evaluations"] if e["task"] == "grounding"]
+    (tmp_path / "suite.json").write_text(json.dumps(content | {"models": models}))
+    data = ["--data", f"manifest={hostile_data(tmp_path)}"]
+    out, others = tmp_path / "out", ["--out", str(tmp_path / "others")]
+    commands = [
+        ["run", str(tmp_path / "suite.json"), "--out", str(out), "--device", "cpu", *data],
+        ["report", str(out), *data],
+        ["status", str(out)],
+        ["compare", f"{MARKUP},[bold]x[/nope]", "=1+1", "--runs", str(out), *others, *data],
+        ["export", str(out), "--format", "hf", "--format", "coco", "--format", "parquet"],
+    ]
+    commands[-1] += [*others, *data]
+    for arguments in commands:
+        result = CliRunner().invoke(cli, arguments, color=True)
+        assert result.exit_code == 0, (arguments[0], result.output, result.exception)
+        assert "\x1b]0" not in result.output, arguments[0]
+    files = [path for top in (out, tmp_path / "others") for path in top.glob("*.*")]
+    written = {path.suffix for path in files}
+    assert written >= {".html", ".md", ".csv", ".tex", ".yaml", ".json", ".parquet"}
+    assert [path for path in files if path.suffix != ".parquet" and not inert(path)] == []
+    cards = [yaml.safe_load(path.read_text()) for path in files if path.suffix == ".yaml"]
+    assert {card["model-index"][0]["name"] for card in cards} == set(names)
+
+
 def test_what_a_model_says_when_it_fails_is_text_in_every_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,8 +250,6 @@ def test_what_a_model_says_when_it_fails_is_text_in_every_output(
 def test_a_cell_of_a_table_is_never_a_formula(tmp_path: Path) -> None:
     result = run(tmp_path, {"name": FORMULA, "use": "chance"})
     assert result.exit_code == 0, result.output
-    import csv
-
     with (tmp_path / "out" / "leaderboard.csv").open(encoding="utf-8") as file:
         cells = [cell for row in csv.reader(file) for cell in row]
     assert any("HYPERLINK" in cell for cell in cells)
