@@ -21,6 +21,8 @@ class Episodes(Settings):
     drawn in `groups` of one finding each. `made_up` is the share of conversations whose finding
     has a name that only the examples explain; `mixed` the share of those with two findings, where
     the name decides which examples count. Both rise over the first `curriculum` share of steps.
+    `near` is the share of groups whose images are alike by the embeddings of the LoFi in
+    `near_by`, no two of one patient, as examples that were retrieved are; without it no group is.
     """
 
     turns: int = Field(5, ge=2)
@@ -29,6 +31,8 @@ class Episodes(Settings):
     made_up: float = Field(0.6, ge=0, le=1)
     mixed: float = Field(0.6, ge=0, le=1)
     curriculum: float = Field(0.3, ge=0, le=1)
+    near: float = Field(0.6, ge=0, le=1)
+    near_by: str = ""
 
 
 class Hints(Settings):

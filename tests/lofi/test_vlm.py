@@ -1,6 +1,7 @@
 """The small multi-image model: episodes, sequences, its parts, training, and the hub's format."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from lofi.vlm.build import build, fit_projector
 from lofi.vlm.config import Tower, VlmConfig, read_vlm_preset
 from lofi.vlm.episodes import Shares, Turn, draw_episodes, shares_at
 from lofi.vlm.pictures import rgb
-from lofi.vlm.read import Phrase, Pool
+from lofi.vlm.read import Phrase, Pool, with_embeddings
 from lofi.vlm.save import export_vlm, load_vlm
 from lofi.vlm.sequences import Writer
 from lofi.vlm.step import HintHeads, Steps, losses
@@ -319,6 +320,60 @@ def test_the_shipped_form_is_small_and_runs_through_the_family_of_medgemma(tmp_p
     after = model.ground_with([Query(film, "zorvit")], [[example, example]])[0]
     assert alone.demonstrations == ()
     assert after.demonstrations == ("film", "film")
+
+
+def alike_pool(count: int = 40) -> Pool:
+    """Two films of each patient; embeddings are angles, so that neighbors in number are alike."""
+    pool = pool_of(count)
+    angles = np.linspace(0, 3, count)
+    return replace(
+        pool,
+        patients=tuple(str(number // 2) for number in range(count)),
+        embeddings=np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32),
+    )
+
+
+def test_like_images_show_the_finding_and_are_of_different_patients_nearest_first() -> None:
+    pool = alike_pool()
+    image = int(pool.by_finding["block"][9])
+    found = pool.alike(image, "block", 4)
+    assert found[0] == image
+    assert len({pool.patients[one] for one in found}) == 4
+    shown = [one for one in pool.by_finding["block"] if pool.patients[one] != pool.patients[image]]
+    nearest = {}
+    for one in sorted(shown, key=lambda one: abs(one - image)):
+        nearest.setdefault(pool.patients[one], one)
+    distance = sorted(abs(one - image) for one in nearest.values())[:3]
+    assert [abs(one - image) for one in found[1:]] == distance
+    with pytest.raises(ValueError, match="no embeddings"):
+        pool_of().alike(0, "block", 4)
+
+
+def test_near_conversations_hold_images_that_are_alike_and_never_a_patient_twice() -> None:
+    pool = alike_pool(300)
+
+    def spread(near: float) -> float:
+        config = config_of().episodes.model_copy(update={"near": near, "groups": 1})
+        drawn = draw_episodes(
+            pool, config, Shares(1.0, 0.0), count=30, draw=np.random.default_rng(2)
+        )
+        if near:
+            for turns in drawn:
+                assert len({pool.patients[turn.image] for turn in turns}) == len(turns)
+        return float(np.mean([np.ptp([turn.image for turn in turns]) for turns in drawn]))
+
+    assert spread(1.0) < 60 < 100 < spread(0.0)
+
+
+def test_a_lofi_says_which_training_images_are_alike(lofi) -> None:
+    small = replace(pool_of(5), squares=pool_of(5).squares[:, ::2, ::2])
+    pool = with_embeddings(small, lofi, batch=2)
+    assert pool.embeddings.shape[0] == 5
+    np.testing.assert_allclose(np.linalg.norm(pool.embeddings, axis=1), 1, atol=1e-5)
+    whole = with_embeddings(small, lofi)
+    with pytest.raises(BenchError, match="near_by: this LoFi takes pictures of 32 pixels"):
+        with_embeddings(pool_of(5), lofi)
+    np.testing.assert_allclose(pool.embeddings, whole.embeddings, atol=1e-5)
 
 
 def test_the_shipped_record_names_no_folder_of_a_machine(tmp_path, lofi, monkeypatch) -> None:
