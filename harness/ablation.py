@@ -19,6 +19,7 @@ from harness.store import FINAL, Cell, Store, safe_name
 FULL = "full"  # the arm that all others are compared with
 SHARES = (25, 50, 100)  # percent of the steps at which arms are shown (protocol, section 6)
 SCHEMA = 1
+ALL_SESSIONS = ", all sessions"
 _MOST = 8  # differences that one message names
 
 Measure = Literal["arm", "representation"]
@@ -49,7 +50,8 @@ class ArmTraining(Strict):
 
     `step_seconds` are seconds inside steps, without validation, `step_processor` the processor
     seconds of them, which other work on the machine hardly moves; `peak_memory` bytes, resident
-    memory of the process or, with `memory` "cuda", of the device.
+    memory of the process or, with `memory` "cuda", of the device. It is that of the last session
+    alone unless there was only one, or `memory` ends with `ALL_SESSIONS`.
     """
 
     steps: int
@@ -64,6 +66,11 @@ class ArmTraining(Strict):
     peak_memory: int
     memory: str = "resident"
     sessions: int = 1
+
+    @property
+    def whole_memory(self) -> bool:
+        """Whether the peak is that of the whole training."""
+        return self.sessions == 1 or self.memory.endswith(ALL_SESSIONS)
 
 
 class ArmRecord(Strict):

@@ -1,9 +1,7 @@
 """One arm of an ablation: trained, asked at its shares of the steps, and written down."""
 
 import json
-import resource
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +30,7 @@ from harness.run import Settings, run_cells
 from harness.store import safe_name
 from harness.suite_schema import Evaluation, ModelReference, Suite
 from lofi.ablate import Arm, shares_of, step_at
+from lofi.ablate_memory import Memory
 from lofi.fit import Fit, fit
 
 Say = Callable[[str], None]
@@ -120,6 +119,7 @@ def _measured(order: ArmOrder, say: Say) -> ArmRecord:
 
 def _trained(order: ArmOrder, say: Say) -> ArmTraining:
     steps = order.arm.config.training.steps
+    memory = Memory(order.folder)
     shares = shares_of([MeasuredAt.model_validate(one) for one in order.shared["evaluations"]])
     progress = fit(
         Fit(
@@ -130,10 +130,9 @@ def _trained(order: ArmOrder, say: Say) -> ArmTraining:
             device=order.device,
             keep=tuple(step_at(share, steps) for share in shares if share < 100),
         ),
-        say=say,
+        say=memory.watching(say),
     )
     record = json.loads((order.folder / "model" / "training.json").read_text("utf-8"))
-    memory, peak = _peak_memory()
     return ArmTraining(
         steps=progress.step,
         samples=record["samples"],
@@ -144,8 +143,8 @@ def _trained(order: ArmOrder, say: Say) -> ArmTraining:
         seconds=progress.seconds,
         step_seconds=progress.step_seconds,
         step_processor=progress.step_processor,
-        peak_memory=peak,
-        memory=memory,
+        peak_memory=memory.peak(),
+        memory=memory.kind(sessions=len(progress.sessions)),
         sessions=len(progress.sessions),
     )
 
@@ -165,16 +164,6 @@ def _curve(log: Path) -> list[dict[str, float]]:
             losses = {key: value for key, value in row.items() if key.startswith("loss/")}
             rows[row["step"]] = {"step": row["step"], **losses}
     return [rows[step] for step in sorted(rows)]
-
-
-def _peak_memory() -> tuple[str, int]:
-    """Of the device where there is one, else the most this process ever had resident."""
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda", int(torch.cuda.max_memory_allocated())
-    unit = 1 if sys.platform == "darwin" else 1024
-    return "resident", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _asked_at_shares(order: ArmOrder, say: Say) -> list[AskedCell]:

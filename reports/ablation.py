@@ -185,11 +185,13 @@ def print_ablation(found: Found) -> None:
     if found.under_trained:
         console.print(f"[bold]{UNDER_TRAINED}[/]: {escape(under_trained_line(found))}")
     table = Table(title=escape(found.title), title_justify="left", show_lines=False)
-    table.add_column("full minus", no_wrap=True)
-    headlines = found.headlines()
-    for headline in headlines:
-        table.add_column(escape(headline.label), justify="right")
-    for arm in found.arms:
-        cells = [overview_cell(found.worth(arm, headline)) for headline in headlines]
-        table.add_row(escape(arm), *map(escape, cells))
+    for head in ("full minus", "difference [95 %]", "says"):
+        table.add_column(head, justify="left" if head != "difference [95 %]" else "right")
+    for headline in found.headlines():
+        table.add_section()
+        table.add_row(f"[bold]{escape(headline.label)}[/]", "", "")
+        for arm in found.arms:
+            worth = found.worth(arm, headline)
+            said = "" if worth is None else worth.verdict.removeprefix(f"{UNDER_TRAINED} ")
+            table.add_row(f"  {escape(arm)}", escape(overview_cell(worth)), escape(said))
     console.print(table)

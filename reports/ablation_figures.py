@@ -45,7 +45,10 @@ def forest(found: "Found") -> dict[str, bytes]:
         for axes, headline in zip(panels.flat, headlines, strict=False):
             _lanes(axes, [found.worth(arm, headline) for arm in arms])
             axes.set_title(headline.label.replace(": ", "\n"), fontsize=9, loc="left")
-            axes.set_xlabel(_ways(headline.metric), fontsize=8)
+            if axes.lines[1:]:
+                axes.set_xlabel(_ways(headline.metric), fontsize=8)
+            else:  # not taught anywhere: there is no scale
+                axes.set_xticks([])
         for axes in panels.flat[len(headlines) :]:
             axes.set_visible(False)
         _warned(canvas, found)
@@ -109,7 +112,7 @@ def _lanes(axes: Axes, lanes: Sequence[Worth | None]) -> None:
             axes.text(0, lane, word, ha="center", va="center", fontsize=8, color=SOFT,
                       bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
     axes.set_xlim(-1.15 * max(reach), 1.15 * max(reach))
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.grid(axis="y", visible=False)
 
 

@@ -15,7 +15,7 @@ from harness.metrics.metric import scored
 from harness.samples import PhraseBoxes
 from harness.store import safe_name
 from reports.ablation_pairs import Arms
-from reports.ablation_text import Drawn
+from reports.ablation_text import Drawn, signed
 from reports.ablation_worth import Place
 from reports.drawing import draw_sample
 from reports.paired import Question
@@ -74,7 +74,7 @@ def _drawn(
             picture.save(buffer, "PNG", optimize=True)
             write_bytes(folder / file, buffer.getvalue())
             caption = (
-                f"{kind} {rank}: IoU of full minus {name} {gains[place]:+.2f}, mean over "
+                f"{kind} {rank}: IoU of full minus {name} {signed(gains[place], 2)}, mean over "
                 f"{len(pairs)} seed{'s' * (len(pairs) > 1)}; boxes of seed {first}"
             )
             out.append(Drawn(f"figures/{file}", caption))

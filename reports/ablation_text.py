@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.ablation import FULL, SHARES, ArmRecord
 from harness.metrics.bootstrap import MIN_PATIENTS
-from reports.ablation_training import LEARNED, RISE, UNDER_TRAINED
+from reports.ablation_training import LEARNED, RISE, UNDER_TRAINED, Cost
 from reports.ablation_worth import BETTER, NOT_TAUGHT, WORSE, Worth
 from reports.definitions import PHANTOM_SENTENCE, definition
 from reports.markdown import escape
@@ -226,7 +226,7 @@ def _cost(found: "Found") -> list[str]:
                 plain(cost.step_processor),
                 f"{signed(100 * cost.more_time, 0)} %" if more else "–",
                 f"{cost.peak_memory / 1e9:.2f} GB" if math.isfinite(cost.peak_memory) else "–",
-                f"{signed(cost.more_memory / 1e9, 2)} GB" if more else "–",
+                f"{signed(cost.more_memory / 1e9, 2)} GB" if _memory_known(cost) else "–",
                 str(cost.seeds),
             ]
         )
@@ -235,9 +235,14 @@ def _cost(found: "Found") -> list[str]:
     kinds = ", ".join(sorted({c.memory for c in found.costs} - {""})) or "–"
     note = (
         f"Memory: {kinds}. Inside steps only. *Full takes* compares processor seconds (on a GPU "
-        "seconds), because other work on the machine is in the seconds."
+        "seconds), because other work on the machine is in the seconds. No memory is given for an "
+        "arm that was stopped on the way and of which only the last session was measured."
     )
     return ["## What each loss costs", "", *table(head, rows), "", note, ""]
+
+
+def _memory_known(cost: Cost) -> bool:
+    return cost.arm != FULL and math.isfinite(cost.more_memory)
 
 
 def _pictures(pictures: Mapping[str, Sequence[Drawn]]) -> list[str]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.ablation import FULL, ArmRecord
+from harness.ablation import ALL_SESSIONS, FULL, ArmRecord
 
 RISE = 0.10  # of all that was gained: the most that the second half of the steps may add
 LEARNED = 0.05  # above chance: less is nothing learned, however flat
@@ -74,7 +74,8 @@ class Cost:
 
     Seconds and processor seconds per step (validation not counted), peak memory in bytes.
     `more_time` is a share of the arm's own: of its seconds on a GPU, else of its processor seconds,
-    which other work on the machine hardly moves. NaN where one of the two was not trained.
+    which other work on the machine hardly moves. NaN where one of the two was not trained; memory
+    also where an arm was stopped on the way and only its last session was measured.
     """
 
     arm: str
@@ -96,7 +97,7 @@ def costs(records: Sequence[ArmRecord]) -> list[Cost]:
 def _cost(arm: str, records: Sequence[ArmRecord], full: tuple[float, float, float]) -> Cost:
     seconds, processor, memory = _mean_cost(records, arm)
     trained = [r.training for r in records if r.arm == arm and r.training is not None]
-    kinds = sorted({one.memory for one in trained})
+    kinds = sorted({one.memory.removesuffix(ALL_SESSIONS) for one in trained})
     on_gpu = "cuda" in kinds
     own, whole = (seconds, full[0]) if on_gpu else (processor, full[1])
     return Cost(
@@ -115,9 +116,7 @@ def _mean_cost(records: Sequence[ArmRecord], arm: str) -> tuple[float, float, fl
     found = [r.training for r in records if r.arm == arm and r.training is not None]
     if not found:
         return math.nan, math.nan, math.nan
-    rows = [
-        (t.step_seconds / max(t.steps, 1), t.step_processor / max(t.steps, 1), t.peak_memory)
-        for t in found
-    ]
-    seconds, processor, memory = (sum(column) / len(found) for column in zip(*rows, strict=True))
-    return seconds, processor, memory
+    rows = [(t.step_seconds / max(t.steps, 1), t.step_processor / max(t.steps, 1)) for t in found]
+    seconds, processor = (sum(column) / len(found) for column in zip(*rows, strict=True))
+    peaks = [t.peak_memory for t in found if t.whole_memory]
+    return seconds, processor, sum(peaks) / len(peaks) if peaks else math.nan

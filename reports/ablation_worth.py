@@ -79,16 +79,16 @@ class Worth:
             return NOT_TAUGHT
         if self.difference is None:
             return self.note or self.status
-        up = (self.difference > 0) == self.higher_is_better
-        if self.under_trained:
-            tendency = "none" if self.difference == 0 else BETTER if up else WORSE
-            return f"{UNDER_TRAINED} ({tendency})"
+        told = self._told(self.difference)
+        return f"{UNDER_TRAINED} ({told})" if self.under_trained else told
+
+    def _told(self, difference: float) -> str:
         found = self.interval
         if found is None or not math.isfinite(found.low):
             return self.note or "no interval"
         if found.low <= 0 <= found.high:
             return "not told apart"
-        return BETTER if up else WORSE
+        return BETTER if (difference > 0) == self.higher_is_better else WORSE
 
 
 def interval_of(

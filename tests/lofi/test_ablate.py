@@ -10,6 +10,7 @@ from harness.ablation_suite import AblationSuite, Change, read_ablation
 from harness.errors import BenchError
 from lofi.ablate import CLI_LOSSES, pick, plan, step_at
 from lofi.ablate_budget import Speed, seconds_of, steps_within
+from lofi.ablate_memory import Memory
 from lofi.build import build
 from lofi.config import read_preset
 from lofi.data import Batches
@@ -204,3 +205,27 @@ def test_the_shipped_ablation_has_every_loss_and_lambda_among_values():
         others = (weights.captioning, weights.grounding, weights.dense_captioning)
         assert np.array_equal(others, (value, value, value))
         assert weights.sigmoid == 1
+
+
+def test_the_peak_of_a_stopped_session_stays_with_the_arm(tmp_path, monkeypatch):
+    def now(value):
+        monkeypatch.setattr("lofi.ablate_memory.peak_memory", lambda: ("resident", value))
+
+    now(700)
+    first = Memory(tmp_path)
+    said = []
+    first.watching(said.append)("step 1")
+    assert said == ["step 1"]
+    assert first.kind(sessions=1) == "resident"
+    (tmp_path / "checkpoint").mkdir()
+    now(300)  # the session that goes on needs less
+    second = Memory(tmp_path)
+    assert second.peak() == 700
+    assert second.kind(sessions=2) == "resident, all sessions"
+
+
+def test_a_session_that_left_no_peak_is_not_made_up_for(tmp_path):
+    (tmp_path / "checkpoint").mkdir()
+    memory = Memory(tmp_path)
+    memory.watching(lambda _: None)("step 9")
+    assert Memory(tmp_path).kind(sessions=3) in ("resident", "cuda")

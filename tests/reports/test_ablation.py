@@ -120,6 +120,15 @@ VERDICTS = [
         {"interval": interval(0.1, 0.3), "difference": 0.2, "under_trained": True},
         "under-trained: direction only (full better)",
     ),
+    # Where nothing is told apart, or one seed may be luck, there is no direction either.
+    (
+        {"interval": interval(-0.1, 0.3), "difference": 0.1, "under_trained": True},
+        "under-trained: direction only (not told apart)",
+    ),
+    (
+        {"difference": 0.1, "note": "one seed: no interval", "under_trained": True},
+        "under-trained: direction only (one seed: no interval)",
+    ),
     ({"status": "not_taught", "full": 0.4, "note": "not taught"}, "not taught"),
     ({"difference": 0.2, "status": "no_interval", "note": "one seed: no interval"},
      "one seed: no interval"),
@@ -201,6 +210,20 @@ def test_the_cost_of_a_loss_is_the_time_and_memory_that_the_full_arm_takes_more(
         for r in records
     ]
     assert costs(on_gpu)[1].more_time == pytest.approx(1.0)
+
+
+def test_a_peak_of_the_last_session_alone_is_not_taken_for_that_of_the_training():
+    stopped = arm("without-location", peak_memory=10**9, sessions=2)
+    records = [arm(), stopped]
+    assert math.isnan(costs(records)[1].peak_memory)
+    assert math.isnan(costs(records)[1].more_memory)
+    text = markdown(found(records=records, costs=tuple(costs(records))), pictures={})
+    row = next(line for line in text.splitlines() if "| 1.000 |" in line)
+    assert "2.00 GB" in row
+    whole = arm("without-location", seed=1, peak_memory=10**9, sessions=2,
+                memory="resident, all sessions")  # fmt: skip
+    assert costs([*records, whole])[1].peak_memory == 10**9
+    assert costs([*records, whole])[1].memory == "resident"
 
 
 def test_gains_are_means_over_seeds_of_the_samples_that_all_were_scored_on():
