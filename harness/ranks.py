@@ -56,12 +56,23 @@ class Ranks:
         """
         if self.world == 1:
             return value
-        told = self._exchange((None, value if self.first else None))
+        answer: T = self._told(value if self.first else None)[0]
+        return answer
+
+    def gather(self, value: T) -> list[T]:
+        """What each process gave, in the order of their numbers, on all of them.
+
+        Raises:
+            RankFailed: as `meet`.
+        """
+        return [value] if self.world == 1 else self._told(value)
+
+    def _told(self, value: Any) -> list[Any]:
+        told = self._exchange((None, value))
         failed = [f"process {rank}: {why}" for rank, (why, _) in enumerate(told) if why]
         if failed:
             raise RankFailed(failed[0])
-        answer: T = told[0][1]
-        return answer
+        return [given for _, given in told]
 
     @contextmanager
     def together(self) -> Iterator[None]:

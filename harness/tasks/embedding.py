@@ -2,8 +2,9 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,10 +16,11 @@ from harness.file_hash import file_sha256
 from harness.images import Image
 from harness.models import EmbeddingModel, NotScorable, TokenCounter
 from harness.samples import ImageRef
-from harness.tasks.misses import ENDS_THE_CELL, OTHERS, one_by_one
+from harness.tasks.misses import OTHERS, one_by_one
 from harness.tasks.task import Asking, NonFinite
 
 Vectors: TypeAlias = Float32[np.ndarray, "n d"]
+Batch: TypeAlias = Sequence[np.ndarray | None]  # a vector for each input, None where there is none
 THREADS = 4
 SHARD = 1024  # vectors that are stored at a time,
 SECONDS = 20.0  # or as many as this long takes: a slow model loses no more when it is killed
@@ -26,18 +28,8 @@ UNIT = 1e-2  # how far from 1 the length of a "unit" vector may be (bf16) before
 
 
 def embed_images(asking: Asking, model: EmbeddingModel, images: Sequence[ImageRef]) -> Vectors:
-    """One unit row per image, in order."""
-    cache = _cache(asking, model, "image")
-    ids = [file_sha256(image.file) for image in images] if cache else []
-
-    def compute(rows: Sequence[int]) -> Iterator[Vectors]:
-        chosen = [as_image(images[row]) for row in rows]
-        for number, batch in enumerate(prepared_batches(model, chosen, asking.batch_size)):
-            asking.progress("embedding images", number * asking.batch_size, len(rows))
-            yield model.embed_images(batch)
-
-    names = [image.image_id for image in images]
-    return _through_cache(asking, cache, (ids, names), compute)
+    """One unit row per image, in order; what the model raises on one of them is raised."""
+    return _embed_images(asking, model, images, strict=True)[0]
 
 
 def embed_images_found(
@@ -45,42 +37,58 @@ def embed_images_found(
 ) -> tuple[Vectors, Bool[np.ndarray, " n"]]:
     """One unit row per image, and which images the model embeds; the rows of others are zeros.
 
-    Several processes that share a cell do not wait for one another's second tries: there a failure
-    on one image is one of the cell.
+    The same for one process and for several that share the cell: each asks again, one by one, about
+    the batch of its own that failed, and all are told which images nobody has a vector of.
+
+    Raises:
+        Exception: what the model raised, if it fails on all of a batch and on others too.
     """
-    try:
-        return embed_images(asking, model, images), np.ones(len(images), bool)
-    except ENDS_THE_CELL:
-        raise
-    except Exception as error:
-        if asking.ranks.world > 1:
-            raise
-        failure = error
-    size = asking.batch_size
-    rows: list[np.ndarray | None] = []
-    for start in range(0, len(images), size):
-        batch = list(images[start : start + size])
-        # What is asked again must be asked of the model itself: a cache outlives a broken one.
-        others = [image for image in images[: size + OTHERS] if image not in batch]
-        rows += one_by_one(_rows_of(asking, model, batch), batch, others)
-    found = np.array([row is not None for row in rows])
-    if not found.any():
-        raise failure
-    width = next(len(row) for row in rows if row is not None)
-    return np.stack([np.zeros(width, np.float32) if r is None else r for r in rows]), found
+    return _embed_images(asking, model, images, strict=False)
 
 
-def _rows_of(
-    asking: Asking, model: EmbeddingModel, batch: Sequence[ImageRef]
-) -> Callable[[Sequence[ImageRef]], list[np.ndarray]]:
-    inside = {image.image_id for image in batch}
+def _embed_images(
+    asking: Asking, model: EmbeddingModel, images: Sequence[ImageRef], *, strict: bool
+) -> tuple[Vectors, Bool[np.ndarray, " n"]]:
+    cache = _cache(asking, model, "image")
+    ids = [file_sha256(image.file) for image in images] if cache else []
+    names = [image.image_id for image in images]
 
-    def rows(images: Sequence[ImageRef]) -> list[np.ndarray]:
-        if all(image.image_id in inside for image in images):
-            return list(embed_images(asking, model, images))
-        return list(model.embed_images([model.prepare_image(as_image(i)) for i in images]))
+    def compute(rows: Sequence[int]) -> Iterator[Batch]:
+        waiting = _waiting_batches(
+            model, [as_image(images[row]) for row in rows], asking.batch_size
+        )
+        for number, batch in enumerate(waiting):
+            part = rows[number * asking.batch_size :][: asking.batch_size]
+            asking.progress("embedding images", number * asking.batch_size, len(rows))
+            ask = _looking(asking, model, (images, dict(zip(part, batch, strict=True))))
+            if strict:
+                yield ask(part)
+                continue
+            # Others are asked of the model itself: a cache outlives a broken one.
+            others = (row for row in range(len(images)) if row not in part)
+            yield one_by_one(ask, part, list(islice(others, OTHERS)))
 
-    return rows
+    return _through_cache(asking, cache, (ids, names), compute)
+
+
+def _looking(
+    asking: Asking,
+    model: EmbeddingModel,
+    about: tuple[Sequence[ImageRef], Mapping[int, Future[Any]]],
+) -> Callable[[Sequence[int]], Sequence[np.ndarray]]:
+    """Rows of images to vectors, checked; `about` are the images and those being prepared."""
+    images, waiting = about
+
+    def ask(rows: Sequence[int]) -> Sequence[np.ndarray]:
+        prepared = [
+            waiting[row].result() if row in waiting else model.prepare_image(as_image(images[row]))
+            for row in rows
+        ]
+        vectors = np.asarray(model.embed_images(prepared), np.float32)
+        unit_rows(vectors, asking.card.name, [images[row].image_id for row in rows])
+        return list(vectors)
+
+    return ask
 
 
 def as_image(image: ImageRef) -> Image:
@@ -90,6 +98,14 @@ def as_image(image: ImageRef) -> Image:
 
 def prepared_batches(model: Any, images: Sequence[Image], batch_size: int) -> Iterator[list[Any]]:
     """Batches of prepared images; the next ones are read while the model works on this one."""
+    for batch in _waiting_batches(model, images, batch_size):
+        yield [future.result() for future in batch]
+
+
+def _waiting_batches(
+    model: Any, images: Sequence[Image], batch_size: int
+) -> Iterator[list[Future[Any]]]:
+    """Batches of images that are being prepared, or have been."""
     ahead = 2 * batch_size
     with ThreadPoolExecutor(THREADS) as pool:
         waiting = [pool.submit(model.prepare_image, image) for image in images[:ahead]]
@@ -97,7 +113,7 @@ def prepared_batches(model: Any, images: Sequence[Image], batch_size: int) -> It
             stop = min(start + batch_size, len(images))
             later = images[ahead + start : ahead + stop]
             waiting += [pool.submit(model.prepare_image, image) for image in later]
-            yield [future.result() for future in waiting[: stop - start]]
+            yield waiting[: stop - start]
             del waiting[: stop - start]
 
 
@@ -118,14 +134,14 @@ def embed_texts(asking: Asking, model: EmbeddingModel, texts: Sequence[str]) -> 
 def _embed_plain(asking: Asking, model: EmbeddingModel, texts: Sequence[str]) -> Vectors:
     ids = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
 
-    def compute(rows: Sequence[int]) -> Iterator[Vectors]:
+    def compute(rows: Sequence[int]) -> Iterator[Batch]:
         for start in range(0, len(rows), asking.batch_size):
             batch = rows[start : start + asking.batch_size]
             asking.progress("embedding texts", start, len(rows))
-            yield model.embed_texts([texts[row] for row in batch])
+            yield list(np.asarray(model.embed_texts([texts[row] for row in batch])))
 
     names = [identifier[:12] for identifier in ids]
-    return _through_cache(asking, _cache(asking, model, "text"), (ids, names), compute)
+    return _through_cache(asking, _cache(asking, model, "text"), (ids, names), compute)[0]
 
 
 def _chunk_means(asking: Asking, model: EmbeddingModel, texts: Sequence[str]) -> Vectors:
@@ -159,46 +175,66 @@ def _through_cache(
     asking: Asking,
     cache: EmbeddingCache | None,
     ids: tuple[Sequence[str], Sequence[str]],
-    compute: Callable[[Sequence[int]], Iterator[Vectors]],
-) -> Vectors:
+    compute: Callable[[Sequence[int]], Iterator[Batch]],
+) -> tuple[Vectors, Bool[np.ndarray, " n"]]:
+    """A unit row for each input, zeros where there is none, and for which there is one."""
     keys, names = ids
     name = asking.card.name
     ranks = asking.ranks
     if cache is None or not cache.usable:
         # With nowhere to meet, every process computes all: no process is done before another.
-        every = list(range(len(names)))
-        return unit_rows(np.concatenate(list(compute(every))), name, names)
+        every = [row for batch in compute(list(range(len(names)))) for row in batch]
+        return _filled(every, name, names)
     found, _ = cache.get(keys)
     first = {key: row for row, key in reversed(list(enumerate(keys)))}
     ranks.meet()  # none stores before all have seen what is missing, so that all share one list
     missing = ranks.share(sorted(row for key, row in first.items() if not found[row]))
-    for part, vectors in _shards(missing, compute(missing), asking.batch_size):
-        rows = unit_rows(vectors, name, [names[row] for row in part])
-        cache.put([keys[row] for row in part], rows)
-    ranks.meet()
+    lost = set()
+    for part, batch in _shards(missing, compute(missing), asking.batch_size):
+        kept = [(place, row) for place, row in zip(part, batch, strict=True) if row is not None]
+        lost |= {keys[place] for place in part} - {keys[place] for place, _ in kept}
+        if kept:
+            places, rows = zip(*kept, strict=True)
+            vectors = unit_rows(np.stack(rows), name, [names[place] for place in places])
+            cache.put([keys[place] for place in places], vectors)
+    lost = set().union(*ranks.gather(lost))
     found, vectors = cache.get(keys)
-    if not found.all():
-        raise ValueError(f"{name}: {int((~found).sum())} vectors are not in the cache just filled")
-    return np.asarray(vectors, np.float32)
+    gone = sum(not here and key not in lost for here, key in zip(found, keys, strict=True))
+    if gone:
+        raise ValueError(f"{name}: {gone} vectors are not in the cache just filled")
+    if lost and not found.any():
+        raise ValueError(f"{name}: no process could embed any of {len(keys)} inputs")
+    return np.where(found[:, None], vectors, 0).astype(np.float32, copy=False), found
+
+
+def _filled(rows: Batch, name: str, names: Sequence[str]) -> tuple[Vectors, Bool[np.ndarray, " n"]]:
+    found = np.array([row is not None for row in rows], bool)
+    kept = [row for row in rows if row is not None]
+    there = [names[place] for place in np.flatnonzero(found).tolist()]
+    vectors = unit_rows(np.stack(kept), name, there)
+    table = np.zeros((len(rows), vectors.shape[1]), np.float32)
+    table[found] = vectors
+    return table, found
 
 
 def _shards(
-    rows: Sequence[int], batches: Iterator[Vectors], size: int
-) -> Iterator[tuple[Sequence[int], np.ndarray]]:
+    rows: Sequence[int], batches: Iterator[Batch], size: int
+) -> Iterator[tuple[Sequence[int], Batch]]:
     """Batches of `size` joined to what is stored at a time, with the rows they belong to.
 
     Raises:
         ValueError: a batch has another number of vectors than of inputs.
     """
-    waiting: list[np.ndarray] = []
+    waiting: list[np.ndarray | None] = []
     done, stored = 0, time.monotonic()
     for first, batch in zip(range(0, len(rows), size), batches, strict=True):
         end = min(first + size, len(rows))
         if len(batch) != end - first:
-            raise ValueError(f"embeddings of shape {batch.shape} for {end - first} inputs")
-        waiting.append(batch)
+            shape = np.stack([row for row in batch if row is not None]).shape
+            raise ValueError(f"embeddings of shape {shape} for {end - first} inputs")
+        waiting += list(batch)
         if end == len(rows) or end - done >= SHARD or time.monotonic() - stored > SECONDS:
-            yield rows[done:end], np.concatenate(waiting)
+            yield rows[done:end], waiting
             waiting, done, stored = [], end, time.monotonic()
 
 
