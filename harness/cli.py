@@ -1,5 +1,6 @@
 """The command line: a lazy table of commands, so that `bench --help` imports nothing but click."""
 
+import errno
 import importlib
 import sys
 
@@ -28,6 +29,9 @@ COMMANDS = {
     "selfcheck": ("harness.commands.selfcheck", "Metrics against independent implementations."),
     "completion": ("harness.commands.completion", "Shell completion for bash, zsh or fish."),
 }
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a write's, whatever wrote
 
 
 class LazyGroup(click.Group):
@@ -91,6 +95,15 @@ def main() -> None:
         sys.exit(130)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        click.echo(
+            "bench: the disk or quota is full; what is finished is kept. Free some space, or name "
+            "another folder (--out; BENCH_CACHE for caches), then run the same command again.",
+            err=True,
+        )
+        sys.exit(2)
 
 
 if __name__ == "__main__":
