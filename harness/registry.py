@@ -6,6 +6,7 @@ that a finished suite is recognized in seconds.
 """
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -64,7 +65,7 @@ class Handle:
         model = None
         if self.entry.describe:
             options = {**self.entry.options, **self.reference.options}
-            card: ModelCard = resolve(self.entry.describe)(**options)
+            card: ModelCard = _called(self.entry.describe, options)
         else:
             model = self.load(device)
             card = model.card
@@ -73,7 +74,28 @@ class Handle:
     def load(self, device: str) -> Any:
         """The model on a device ("cpu", "cuda:0", ...)."""
         options = {**self.entry.options, **self.reference.options}
-        return resolve(self.entry.load)(device, **options)
+        return _called(self.entry.load, options, device)
+
+
+def _called(target: str, options: Mapping[str, Any], *first: Any) -> Any:
+    """What the function behind a target gives for the options of a suite.
+
+    Raises:
+        BenchError: an option that it does not take, or one that it wants and is not there.
+    """
+    function = resolve(target)
+    signature = inspect.signature(function)
+    try:
+        signature.bind(*first, **options)
+    except TypeError as error:
+        taken = list(signature.parameters.values())[len(first) :]
+        names = [one.name for one in taken]
+        open_ended = any(one.kind is one.VAR_KEYWORD for one in taken)
+        for name in options:
+            if name not in names and not open_ended:
+                raise unknown("option", name, names) from error
+        raise BenchError(f"options: {error}. Known: {', '.join(names)}.") from error
+    return function(*first, **options)
 
 
 def resolve(target: str) -> Callable[..., Any]:

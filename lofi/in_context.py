@@ -30,7 +30,7 @@ from harness.models import (
     Query,
     TrainedOn,
 )
-from harness.registry import Handle, find_model, resolve
+from harness.registry import Handle, find_model, resolve, shipped_checkpoints
 from harness.suite_schema import ModelReference
 from harness.tasks.grounding_context import EXTRAPOLATED
 from harness.tasks.supply import Supply, bank_evaluation, boxed
@@ -267,7 +267,9 @@ def _card_options(handle: Handle) -> dict[str, Any]:
 
 
 def _refusal(name: str, reason: str) -> str:
-    known = ", ".join(resolve("baselines.cards:in_context_names")())
+    shipped = (find_model(ModelReference(name=one)) for one in shipped_checkpoints())
+    own = [handle.reference.name for handle in shipped if not _why_no_examples(handle)]
+    known = ", ".join([*own, *resolve("baselines.cards:in_context_names")()])
     return (
         f"in-context grounder {name!r}: {reason}. Expected a model that takes several images in "
         f"one conversation: {known}, or {COPY}."

@@ -270,8 +270,9 @@ def test_an_empty_bank_is_refused_before_any_model_is_loaded(samples, settings, 
 def test_a_model_of_one_image_is_refused_with_the_alternatives() -> None:
     with pytest.raises(BenchError, match="one image only") as refused:
         describe(ENCODER, "paligemma2-3b-mix-448")
-    for name in ("medgemma-1.5-4b", "qwen3-vl-8b", "qwen2.5-vl-7b", "internvl3-8b"):
+    for name in ("vlm-tiny", "medgemma-1.5-4b", "qwen3-vl-8b", "qwen2.5-vl-7b", "internvl3-8b"):
         assert name in str(refused.value)
+    assert "siglip-tiny" not in str(refused.value)
     with pytest.raises(BenchError, match="hf_detector take no examples"):
         describe(ENCODER, "owlv2-base")
     with pytest.raises(BenchError, match="a control takes no examples"):
@@ -288,6 +289,21 @@ def test_a_notation_that_cannot_be_written_is_refused(monkeypatch) -> None:
 def test_a_wrong_setting_is_named() -> None:
     with pytest.raises(BenchError, match=r"demonstrations.simmilarity"):
         describe(ENCODER, TELLER, {"simmilarity": "image"})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"retriever": "random", "grounder": TELLER, "demonstration": {}}, "Did you mean 'demonst"),
+        ({"grounder": TELLER}, "missing a required argument: 'retriever'"),
+    ],
+)
+def test_an_option_that_does_not_fit_is_named(options, message) -> None:
+    handle = find_model(ModelReference(name="mine", use="in-context", options=options))
+    with pytest.raises(BenchError, match=message):
+        handle.card()
+    with pytest.raises(BenchError, match=message):
+        handle.load("cpu")
 
 
 def test_a_retriever_without_embeddings_is_refused() -> None:
