@@ -192,6 +192,6 @@ def print_ablation(found: Found) -> None:
         table.add_row(f"[bold]{escape(headline.label)}[/]", "", "")
         for arm in found.arms:
             worth = found.worth(arm, headline)
-            said = "" if worth is None else worth.verdict.removeprefix(f"{UNDER_TRAINED} ")
+            said = "" if worth is None else worth.verdict.removeprefix(UNDER_TRAINED).strip(" ()")
             table.add_row(f"  {escape(arm)}", escape(overview_cell(worth)), escape(said))
     console.print(table)
