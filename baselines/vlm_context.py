@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import torch
@@ -123,9 +124,9 @@ class Reader:
             input_ids=ids[None],
             token_type_ids=self._types(ids)[None],
             pixel_values=pixels,
-            past_key_values=states,
             use_cache=True,
             logits_to_keep=1,
+            **{_cache_name(self.model): states},
         )
         self.last = Beginning(ids, states, examples)
 
@@ -140,7 +141,12 @@ class Reader:
             attention_mask=torch.ones_like(ids),
             token_type_ids=self._types(ids),
             pixel_values=pixels,
-            past_key_values=states,
+            **{_cache_name(self.model): states},
             **settings,
         )
         return [row.tolist() for row in out[:, ids.shape[1] :]]
+
+
+def _cache_name(model: Any) -> str:
+    """How `forward` calls the states of earlier tokens: transformers renamed it in 5.24."""
+    return "cache" if "cache" in signature(model.forward).parameters else "past_key_values"

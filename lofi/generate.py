@@ -2,6 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from inspect import signature
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -47,14 +49,14 @@ def _greedy(
     model: LofiModel, embeddings: Tensor, *, stop: tuple[int, ...], limit: int
 ) -> list[list[int]]:
     """The ids of each row up to and with its first stop token."""
-    cache = DynamicCache(config=model.decoder.config)
+    cache, name = DynamicCache(config=model.decoder.config), cache_name(model.decoder.model)
     stops = torch.tensor(stop, device=embeddings.device)
     embed = model.decoder.get_input_embeddings()
     done = torch.zeros(len(embeddings), dtype=torch.bool, device=embeddings.device)
     written = []
     for _ in range(limit):
         hidden = model.decoder.model(
-            inputs_embeds=embeddings, past_key_values=cache, use_cache=True
+            inputs_embeds=embeddings, use_cache=True, **{name: cache}
         ).last_hidden_state[:, -1]
         token = model.decoder.lm_head(hidden).argmax(-1)
         written.append(token)
@@ -64,6 +66,11 @@ def _greedy(
         embeddings = embed(token)[:, None].to(embeddings.dtype)
     columns = torch.stack(written, dim=1).tolist() if written else [[]] * len(embeddings)
     return [_upto(row, stop) for row in columns]
+
+
+def cache_name(model: Any) -> str:
+    """How `forward` calls the states of earlier tokens: transformers renamed it in 5.24."""
+    return "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
 
 
 def _upto(row: list[int], stop: tuple[int, ...]) -> list[int]:

@@ -14,7 +14,7 @@ from harness.commands.options import data_option, out_option, output_options
 from harness.commands.progress import RunProgress
 from harness.errors import BenchError, unknown
 from harness.lock import RunLock
-from harness.record import RunRecord
+from harness.record import RunRecord, Score
 from harness.roots import data_roots
 from harness.tasks import find_task
 
@@ -106,10 +106,21 @@ def _rescored(
     fresh = fresh.model_copy(update={"counts": {**record.counts, **scored.counts}})
     if wanted:
         kept = [score for score in record.scores if score.metric not in wanted]
+        scores = _in_order([*kept, *fresh.scores], record.scores)
         others = {n: why for n, why in record.not_scored.items() if n not in wanted}
-        update = {"scores": [*kept, *fresh.scores], "not_scored": others | fresh.not_scored}
+        update = {"scores": scores, "not_scored": others | fresh.not_scored}
         fresh = fresh.model_copy(update=update)
     return fresh
+
+
+def _in_order(scores: Sequence[Score], before: Sequence[Score]) -> list[Score]:
+    """The scores where they stood before; what was not there comes last."""
+    places = {_identity(score): place for place, score in enumerate(before)}
+    return sorted(scores, key=lambda score: places.get(_identity(score), len(places)))
+
+
+def _identity(score: Score) -> tuple[str, ...]:
+    return (score.metric, score.group, score.direction, score.relevance)
 
 
 def _written(runs: "Runs", record: RunRecord, folder: Path) -> RunRecord:
