@@ -18,7 +18,7 @@ from transformers import (
 
 from lofi.config import LofiConfig
 from lofi.model import LofiModel
-from lofi.pooling import pool_grid, position_codes
+from lofi.pooling import pool_grid, position_codes, start_heads_at_places
 from lofi.prompt import END, train_tokenizer
 from lofi.stem import put_stem, stem_of
 
@@ -158,6 +158,7 @@ def _start_at_places(model: LofiModel) -> None:
     codes = position_codes(side, embeddings.embed_dim)
     if not model.config.towers.pretrained:
         embeddings.position_embedding.weight.copy_(codes * 0.5)
+        start_heads_at_places(model.towers.vision_model.head, codes)
     pooled = pool_grid(codes[None], model.config.tokens.pool)[0]
     model.pooling.start_at_places(pooled)
 

@@ -129,6 +129,7 @@ class Training(Settings):
     steps: int = Field(1000, gt=0)
     batch_size: int = Field(64, gt=1)
     micro_batch: int = 0  # 0: the whole batch at once
+    optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = Field(1e-3, gt=0)
     final_rate: float = Field(0.01, ge=0, le=1)  # share of the rate at the end of the cosine
     warmup: int = Field(100, ge=0)

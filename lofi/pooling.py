@@ -101,6 +101,37 @@ class AttentionPooling(nn.Module):
         self.in_weight[:, 1] = eye
 
 
+@torch.no_grad()
+def start_heads_at_places(head: nn.Module, codes: Float[Tensor, "q d"]) -> None:
+    """Make each head of SigLIP's pooling head attend, at first, mostly to a part of the picture.
+
+    One probe sums over places: what is left and what is right come out as one unless heads
+    differ in where they look. Here half of the heads begin on each side, one below the other, so
+    that the embedding holds from the first step what lies where. All of it is then trained.
+
+    Args:
+        head: `SiglipMultiheadAttentionPoolingHead`.
+        codes: the position codes that the tokens carry, rows of a square grid first.
+    """
+    attention = head.attention
+    heads, width = attention.num_heads, attention.embed_dim
+    rows = heads // 2
+    if heads % 2:
+        raise ValueError(f"{heads} heads cannot be halved between the two sides")
+    side = math.isqrt(len(codes))
+    centers = (torch.arange(side) + 0.5) / side
+    apart = F.layer_norm(codes - codes.mean(0), codes.shape[-1:])
+    size = width // heads
+    for number in range(heads):
+        x, y = 0.25 + 0.5 * (number % 2), (number // 2 + 0.5) / rows
+        near = -((centers[:, None] - y) ** 2 * rows**2 + (centers[None] - x) ** 2 * 4) * 2
+        direction = near.flatten().softmax(0) @ apart
+        first = number * size
+        attention.in_proj_bias[first] = math.sqrt(size)
+        attention.in_proj_weight[first : first + size] *= 0.1
+        attention.in_proj_weight[width + first] = direction / direction.norm()
+
+
 def _each(
     values: Float[Tensor, "n k i"], weight: Float[Tensor, "s o i"], bias: Float[Tensor, "s o"]
 ) -> Float[Tensor, "n k o"]:

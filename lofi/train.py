@@ -147,7 +147,7 @@ class Run:
 
     def _step(self) -> tuple[dict[str, float], float]:
         for group in self.optimizer.param_groups:
-            group["lr"] = rate(self.progress.step, self.settings)
+            group["lr"] = group.get("times", 1.0) * rate(self.progress.step, self.settings)
         batch = self.ahead(self.progress.step).to(self.accelerator.device)
         weights = self.model.config.losses.model_dump()
         values = backward(self.model, batch, weights=weights, autocast=self.accelerator.autocast)
@@ -255,6 +255,12 @@ class Run:
             raise BenchError(
                 f"{last} was trained with other settings: {', '.join(differing)}. Expected the "
                 "same to resume. Use another --out folder, or the settings it began with."
+            )
+        if stored.training.optimizer != self.settings.optimizer:
+            raise BenchError(
+                f"{last} was trained with training.optimizer {stored.training.optimizer}, and "
+                f"{self.settings.optimizer} is asked for. Expected the same to resume. Use another "
+                "--out folder, or the optimizer it began with."
             )
         load_weights(self.model, load_file(str(last / WEIGHTS)), where=str(last))
         state = torch.load(last / "optimizer.pt", weights_only=True)

@@ -234,3 +234,18 @@ def test_probes_that_start_at_places_look_there():
     pooling = model.pooling
     scores = torch.einsum("kd,npd->nkp", pooling.probe, pooled)[0]
     assert np.array_equal(scores.argmax(1).numpy(), np.arange(16))
+
+
+def test_heads_of_the_image_embedding_start_at_their_own_parts_of_the_picture():
+    size = {"hidden_size": 32, "heads": 4, "image_size": 32, "patch_size": 4}
+    model = make(tokens={"spatial_start": True, "count": 16}, towers=size)
+    vision = model.towers.vision_model
+    places = vision.post_layernorm(vision.embeddings.position_embedding.weight[None])
+    with torch.no_grad():
+        _, seen = vision.head.attention(
+            vision.head.probe, places, places, average_attn_weights=False
+        )
+    maps = seen[0, :, 0].unflatten(-1, (8, 8))
+    left, top = maps[..., :4].sum((1, 2)), maps[:, :4].sum((1, 2))
+    assert (left > 0.6).tolist() == [True, False, True, False]
+    assert (top > 0.6).tolist() == [True, True, False, False]

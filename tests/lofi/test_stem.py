@@ -21,9 +21,10 @@ def test_a_stem_gives_the_grid_of_a_patch_embedding():
     assert found.shape == (2, 32, 6, 6)
 
 
-def test_a_patch_size_that_no_halving_reaches_is_refused():
-    with pytest.raises(ValueError, match="patch size 14"):
-        ConvStem(1, 32, 14)
+@pytest.mark.parametrize("size", [14, 12, 2])
+def test_a_patch_size_that_no_halving_reaches_is_refused(size):
+    with pytest.raises(ValueError, match=f"patch size {size}"):
+        ConvStem(1, 32, size)
 
 
 def test_blocks_start_as_the_identity():

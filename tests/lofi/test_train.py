@@ -51,8 +51,42 @@ def test_norms_biases_and_the_scale_are_not_decayed():
     assert all(p.ndim >= 2 for p in decayed["params"])
 
 
-def test_it_learns_its_small_world(tmp_path):
-    _, progress = run(tmp_path, steps=60, learning_rate=3e-3, validate_every=60)
+def test_muon_takes_the_matrices_between_vectors_and_adamw_the_rest():
+    model = make(training={"optimizer": "muon"}, towers={"stem": "convolutions"})
+    adamw, muon = optimizer_of(model, model.config.training).optimizers
+    turned = {id(p) for group in muon.param_groups for p in group["params"]}
+    rest = {id(p) for group in adamw.param_groups for p in group["params"]}
+    trained = {id(p) for p in model.parameters() if p.requires_grad}
+    assert turned | rest == trained
+    assert not turned & rest
+    assert id(model.decoder.model.layers[0].mlp.up_proj.weight) in turned
+    assert id(model.towers.text_model.encoder.layers[0].self_attn.q_proj.weight) in turned
+    for table in (
+        model.decoder.get_input_embeddings().weight,  # tied to the layer that gives logits
+        model.towers.vision_model.embeddings.position_embedding.weight,
+        model.towers.vision_model.head.probe,
+        model.pooling.probe,
+        model.pooling.in_weight,
+    ):
+        assert id(table) in rest
+
+
+def test_a_muon_run_goes_on_to_the_same_bits_and_refuses_another_optimizer(tmp_path):
+    muon = {"optimizer": "muon", "validate_every": 1000}
+    run(tmp_path / "two", steps=6, **muon, final_rate=1.0)
+    run(tmp_path / "two", steps=10, **muon, final_rate=1.0)
+    run(tmp_path / "one", steps=10, **muon, final_rate=1.0)
+    two, one = (load_file(tmp_path / n / "model" / "model.safetensors") for n in ("two", "one"))
+    assert all(torch.equal(two[name], one[name]) for name in one)
+    with pytest.raises(BenchError, match=r"training\.optimizer muon, and adamw is asked for"):
+        run(tmp_path / "two", steps=12)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_it_learns_its_small_world(tmp_path, optimizer):
+    _, progress = run(
+        tmp_path, steps=60, learning_rate=3e-3, validate_every=60, optimizer=optimizer
+    )
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     losses = [row for row in rows if "loss/captioning" in row]
     assert losses[-1]["loss/captioning"] < 0.6 * losses[0]["loss/captioning"]
