@@ -84,18 +84,28 @@ def test_two_processes_do_the_work_once_and_one_that_fails_fails_its_cell_only(
     assert both >= {"oracle", "pixels", "boxer", "mixed"}
 
 
+# --cpu would start one process alone; this way there are two, and no GPU is asked for.
+LAUNCH = "--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no"
+
+
 @pytest.mark.slow
 def test_accelerate_launch_gives_the_numbers_of_one_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = suite(tmp_path, "oracle", code("rounding"), code("boxer"))
+    seen = tmp_path / "seen"
+    path = suite(tmp_path, "oracle", code("rounding"), code("boxer"), code("placed", log=str(seen)))
     repository = many_processes.REPOSITORY
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(repository), str(HERE)]))
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    command = [sys.executable, "-m", "accelerate.commands.launch", *LAUNCH.split()]
+    command += ["--main_process_port", "0"]
     command += ["-m", "harness.cli", "run", path, "--data", f"manifest={EXAMPLE}", "--quiet"]
     command += ["--out", str(tmp_path / "two"), "--device", "cpu"]
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert set(seen.read_text().splitlines()) == {"0 of 2", "1 of 2"}
+    seen.unlink()
     assert run(path, tmp_path / "one") == [0]
+    assert set(seen.read_text().splitlines()) == {"0 of 1"}
     two, one = board(tmp_path / "two")[COLUMNS], board(tmp_path / "one")[COLUMNS]
     pd.testing.assert_frame_equal(two, one)
