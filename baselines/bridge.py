@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
+from baselines.process_tree import end_tree
 from baselines.stored_answers import read_arrays
 from harness.errors import BenchError
 from harness.images import Image
@@ -29,6 +31,18 @@ def _exit_code(process: Any) -> int | None:
         return int(process.wait(timeout=5))
     except subprocess.TimeoutExpired:
         return None
+
+
+def _read_lines(stream: Any, lines: Any) -> None:
+    """Put the lines into a queue, None after the last; only this thread may close the stream.
+
+    Closing waits for who is reading, and a process that escaped its parent may hold the other end
+    for hours.
+    """
+    with stream:
+        for line in stream:
+            lines.put(line)
+    lines.put(None)
 
 
 @dataclass
@@ -167,6 +181,8 @@ class Worker:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,
+                    encoding="utf-8",
+                    errors="replace",
                     bufsize=1,
                 )
             except OSError as error:
@@ -176,13 +192,14 @@ class Worker:
                     f"{error.strerror}. Set the variable BENCH_WORKER_... to a command that runs."
                 ) from error
             atexit.register(self.stop)
-            threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
+            self._listen()
         return self._process
 
-    def _listen(self, process: Any) -> None:
-        for line in process.stdout:
-            self._lines.put(line)
-        self._lines.put(None)
+    def _listen(self) -> None:
+        """Read what the worker prints, in a thread that lives as long as anyone can print."""
+        arguments = (self._process.stdout, self._lines)
+        name = f"answers of {self.name}"
+        threading.Thread(target=_read_lines, args=arguments, name=name, daemon=True).start()
 
     def _ended(self) -> BenchError:
         # Its output ends a moment before the process does.
@@ -193,12 +210,11 @@ class Worker:
         )
 
     def stop(self) -> None:
-        """End the process and remove the folder of requests."""
+        """End the process with all that it started, and remove the folder of requests."""
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            for stream in (self._process.stdin, self._process.stdout):
-                stream.close()
+            end_tree(self._process)
+            with suppress(OSError):  # a request that it never read
+                self._process.stdin.close()
             self._process = None
         if self._folder is not None:
             self._folder.cleanup()

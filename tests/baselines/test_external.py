@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+import os
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from baselines import process_tree
+from baselines.bridge import Worker
 from baselines.cards import describe, load
 from harness.errors import BenchError, WeightsAbsent
 from harness.models import NotScorable, Query
@@ -178,6 +182,33 @@ def test_a_worker_that_hangs_is_ended_and_named(start, films):
     with pytest.raises(TimeoutError, match=r"my-model: its worker gave no answer within 0\.5 s"):
         model.ground([Query(films[0], "a")])
     assert model.worker._process is None
+
+
+def test_what_a_worker_started_is_ended_with_it(films, tmp_path):
+    """The shell waits for a grandchild, which holds the pipe of answers and would write a file."""
+    late = tmp_path / "late"
+    worker = Worker("shell", ("sh", "-c", f"(sleep 5; touch {late}); true"), 0.2)
+    with pytest.raises(TimeoutError, match=r"no answer within 0\.2 s"):
+        worker.answers([{"task": "ground", "image": films[0], "phrase": "a"}])
+    for thread in threading.enumerate():
+        if thread.name == "answers of shell":
+            thread.join()  # until no process holds the pipe
+    assert not late.exists()
+
+
+def test_ending_a_worker_does_not_wait_for_who_holds_its_pipe(monkeypatch, films, tmp_path):
+    monkeypatch.setattr(process_tree, "_parents", dict)  # a process that escaped its parent
+    late = tmp_path / "late"
+    worker = Worker("shell", ("sh", "-c", f"(sleep 5; touch {late}); true"), 0.2)
+    with pytest.raises(TimeoutError):
+        worker.answers([{"task": "ground", "image": films[0], "phrase": "a"}])
+    assert not late.exists()
+
+
+def test_a_worker_stays_in_the_process_group_that_ends_with_a_killed_cell(start, films):
+    model = start()
+    model.ground([Query(films[0], "a")])
+    assert os.getpgid(model.worker._process.pid) == os.getpgrp()
 
 
 def test_a_worker_that_dies_is_an_error_with_its_exit_code(start, films):
