@@ -5,6 +5,7 @@ Hugging Face cache. An external model has a worker or stored answers instead.
 """
 
 import hashlib
+import json
 import os
 import re
 import shlex
@@ -17,7 +18,9 @@ from baselines.stored_answers import ANSWER_FILES
 from harness.errors import BenchError, WeightsAbsent
 from harness.file_hash import file_sha256, file_sha256s
 
-_WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.npz")
+_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".npz", ".ckpt", ".tar")
+_OF_TRAINING = ("training_args.bin", "optimizer.bin", "optimizer.pt", "scheduler.pt")
+_SHARD = re.compile(r"-\d+-of-\d+\.")  # a part, useless without the others and their index
 
 
 @dataclass(frozen=True)
@@ -115,9 +118,33 @@ def _hub_folder(repository: str, revision: str) -> Path | None:
 def _complete(card: Card, folder: Path) -> bool:
     if card.external is not None:
         return any((folder / name).is_file() for name in ANSWER_FILES)
-    if card.source.files:
-        return all((folder / name).is_file() for name in card.source.files)
-    return any(next(folder.glob(pattern), None) for pattern in _WEIGHT_FILES)
+    named = (folder / name for name in card.source.files)
+    return all(file.is_file() for file in named) and _has_weights(folder)
+
+
+def _has_weights(folder: Path) -> bool:
+    """Whether there is a whole file of weights, or every part that an index names.
+
+    One whole set is enough: a repository often has the index of a second format whose parts nobody
+    downloads.
+    """
+    found = (file for file in folder.glob("*") if _is_weight(file.name) and file.is_file())
+    if any(not _SHARD.search(file.name) for file in found):
+        return True
+    parts = [_parts(index) for index in folder.glob("*.index.json")]
+    return any(names and all((folder / n).is_file() for n in names) for names in parts)
+
+
+def _is_weight(name: str) -> bool:
+    return name.endswith(_SUFFIXES) and name not in _OF_TRAINING
+
+
+def _parts(index: Path) -> set[str]:
+    """The files that an index of weights names; none if it cannot be read."""
+    try:
+        return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return set()
 
 
 def _verify(card: Card, folder: Path) -> None:
@@ -147,7 +174,9 @@ def _identity(card: Card, folder: Path) -> str:
 def absence(card: Card) -> str:
     """What is missing, its licence and gate, and the one command that gets it."""
     source = card.source
-    wanted = ", ".join(source.files) or "weights"
+    wanted = ", ".join(source.files)
+    if not any(map(_is_weight, source.files)):
+        wanted = f"{wanted} and weights" if wanted else "weights"
     licence = f"Licence: {card.licence}." + (f" {card.gate}" if card.gate else "")
     if card.external is not None:
         return (

@@ -10,8 +10,6 @@ import pytest
 import yaml
 
 from baselines.cards import FOLDER, card_names, card_summary, describe, read_card
-from baselines.fetching import fetch
-from baselines.weights import locate
 from harness.errors import BenchError, WeightsAbsent
 from harness.exposure import exposure
 from harness.geometry import read_geometry
@@ -80,18 +78,6 @@ def written(tmp_path):
         return str(file)
 
     return write
-
-
-def snapshot(root: Path, repository: str, commit: str, files: dict[str, str]) -> Path:
-    """A repository as it lies in the cache of Hugging Face."""
-    folder = root / ("models--" + repository.replace("/", "--"))
-    (folder / "refs").mkdir(parents=True)
-    (folder / "refs" / "main").write_text(commit)
-    for name, content in files.items():
-        file = folder / "snapshots" / commit / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content)
-    return folder
 
 
 # --- the cards of the package
@@ -200,67 +186,6 @@ def test_most_models_of_a_hub_are_pinned_to_a_commit():
     assert len(pinned) >= 16
     branches = {card.name for card in of_hub} - {card.name for card in pinned}
     assert not {name for name in branches if read_card(name).runtime.remote_code}
-
-
-# --- finding weights
-
-
-def test_a_snapshot_in_the_cache_is_found_and_its_commit_is_the_identity(tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    commit = read_card("medsiglip-448").source.revision
-    snapshot(tmp_path, "google/medsiglip-448", commit, {"model.safetensors": "w"})
-    card = describe(card="medsiglip-448")
-    assert card.weights == f"google/medsiglip-448@{commit}"
-    assert card.max_tokens == 64
-
-
-def test_half_a_snapshot_is_absent(tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    commit = read_card("medsiglip-448").source.revision
-    snapshot(tmp_path, "google/medsiglip-448", commit, {"config.json": "{}"})
-    with pytest.raises(WeightsAbsent):
-        describe(card="medsiglip-448")
-
-
-def test_the_second_repository_is_needed_too(tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    card = read_card("biomedclip")
-    snapshot(tmp_path, card.source.hub, card.source.revision, {"open_clip_config.json": "{}"})
-    with pytest.raises(WeightsAbsent, match="microsoft/BiomedNLP-BiomedBERT"):
-        describe(card="biomedclip")
-    repository, commit = card.source.also[0].split("@")
-    snapshot(tmp_path, repository, commit, {"config.json": "{}"})
-    assert describe(card="biomedclip").weights == f"{card.source.hub}@{card.source.revision}"
-    assert list(locate(card).also) == [repository]
-
-
-def test_own_folders_of_weights_are_identified_by_content(tmp_path, monkeypatch):
-    identities = []
-    for number, content in enumerate(["one", "one", "two"]):
-        root = tmp_path / str(number)
-        (root / "chexzero").mkdir(parents=True)
-        name = read_card("chexzero").source.files[0]
-        (root / "chexzero" / name).write_text(content)
-        monkeypatch.setenv("BENCH_WEIGHTS", str(root))
-        identities.append(describe(card="chexzero").weights)
-    assert identities[0] == identities[1] != identities[2]
-
-
-def test_a_file_that_is_not_the_cards_is_refused(written, tmp_path):
-    (tmp_path / "w.pt").write_text("other")
-    source = {"hub": "me/mine", "files": ["w.pt"], "sha256": ["0" * 64]}
-    with pytest.raises(BenchError, match=r"w\.pt has SHA-256 .*the card says 000000000000"):
-        describe(card=written(source=source))
-
-
-def test_a_folder_of_weights_that_does_not_exist_is_an_error():
-    with pytest.raises(BenchError, match="/no/such is no folder"):
-        describe(card="medsiglip-448", path="/no/such")
-
-
-def test_fetch_says_where_a_person_gets_what_no_hub_has():
-    with pytest.raises(BenchError, match=r"github\.com/rajpurkarlab/CheXzero"):
-        fetch(read_card("chexzero"))
 
 
 # --- cards of others
