@@ -15,7 +15,7 @@ from baselines.card_schema import Card, TextRules
 from baselines.dual import DualEncoder, TextTower, Towers, dual_encoder
 from baselines.offline import go_offline
 from baselines.pixels import PixelRules
-from baselines.processor_geometry import official_geometry
+from baselines.processor_geometry import official_geometry, official_scale
 from baselines.weights import Weights
 from harness.errors import BenchError
 from harness.geometry import read_geometry
@@ -60,13 +60,28 @@ def _model(card: Card, weights: Weights) -> Any:
 
 def _pixel_rules(card: Card, processor: Any) -> PixelRules:
     rules = card.image
+    mean, std = _statistics(card, processor)
     return PixelRules(
         geometry=read_geometry(rules.geometry or official_geometry(processor)),
-        mean=rules.mean or tuple(processor.image_mean),
-        std=rules.std or tuple(processor.image_std),
-        scale=rules.scale,
+        mean=rules.mean or mean,
+        std=rules.std or std,
+        scale=rules.scale if "scale" in rules.model_fields_set else official_scale(processor),
         stretch=rules.stretch,
     )
+
+
+def _statistics(card: Card, processor: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std of the processor; those that change nothing if it does not normalize."""
+    if not processor.do_normalize:
+        return (0.0,) * 3, (1.0,) * 3
+    found = (processor.image_mean, processor.image_std)
+    if None in found and not (card.image.mean and card.image.std):
+        raise BenchError(
+            f"{card.name}: its processor normalizes pixels but has no image_mean and image_std. "
+            "Expected both. Set image.mean and image.std on the card."
+        )
+    mean, std = (tuple(values or ()) for values in found)
+    return mean, std
 
 
 def _image_tower(model: Any) -> Callable[[Tensor], Tensor]:

@@ -1,4 +1,4 @@
-"""The geometry that an image processor of transformers applies, read from its settings."""
+"""What an image processor of transformers does to a picture, read from its settings."""
 
 from typing import Any
 
@@ -22,6 +22,11 @@ def official_geometry(processor: Any) -> str:
     if getattr(processor, "do_pad", False):
         raise _unknown(processor, "do_pad")
     return ", ".join(steps)
+
+
+def official_scale(processor: Any) -> float:
+    """By what a processor multiplies values of 0-255."""
+    return float(processor.rescale_factor) if getattr(processor, "do_rescale", True) else 1.0
 
 
 def _resize(processor: Any) -> str:

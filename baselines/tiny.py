@@ -19,6 +19,7 @@ WRITERS: Mapping[str, str] = {
     "tiny-siglip": "baselines.tiny_duals:write_siglip",
     "tiny-clip": "baselines.tiny_duals:write_clip",
     "tiny-dino": "baselines.tiny_duals:write_dino",
+    "tiny-tips": "baselines.tiny_duals:write_tips",
     "tiny-biovil-t": "baselines.tiny_checkpoints:write_biovil",
     "tiny-cxr-clip": "baselines.tiny_checkpoints:write_cxr_clip",
     "tiny-carzero": "baselines.tiny_checkpoints:write_carzero",

@@ -17,9 +17,17 @@ from transformers import (
     SiglipConfig,
     SiglipImageProcessorPil,
     SiglipModel,
+    Tipsv2Config,
+    Tipsv2ImageProcessor,
+    Tipsv2Model,
 )
 
-from baselines.tiny_tokenizers import bert_tokenizer, clip_tokenizer, siglip_tokenizer
+from baselines.tiny_tokenizers import (
+    bert_tokenizer,
+    clip_tokenizer,
+    siglip_tokenizer,
+    tips_tokenizer,
+)
 
 Card = dict[str, Any]
 
@@ -73,6 +81,21 @@ def write_dino(folder: Path) -> Card:
     )
     processor.save_pretrained(folder)
     return {"family": "hf_dual"}
+
+
+def write_tips(folder: Path) -> Card:
+    """A TIPSv2: pixels of 0-1 that are not normalized, patches in the space of its text."""
+    tokenizer = tips_tokenizer()
+    vision = {name: size for name, size in _VISION.items() if name != "intermediate_size"}
+    text = {**_TOWER, "vocab_size": len(tokenizer), "max_position_embeddings": 64}
+    Tipsv2Model(Tipsv2Config(text_config=text, vision_config=vision)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    Tipsv2ImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
+    return {
+        "family": "hf_dual",
+        "text": {"max_tokens": 64},
+        "patches": {"projection": "trained"},
+    }
 
 
 def write_openclip(folder: Path) -> Card:

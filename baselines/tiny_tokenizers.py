@@ -14,6 +14,7 @@ from transformers import (
     CLIPTokenizer,
     GemmaTokenizer,
     Qwen2Tokenizer,
+    Tipsv2Tokenizer,
 )
 from transformers.models.siglip2 import Siglip2Tokenizer
 
@@ -45,6 +46,11 @@ def siglip_tokenizer() -> Any:
         model_input_names=["input_ids"],
         model_max_length=64,
     )
+
+
+def tips_tokenizer() -> Any:
+    """TIPSv2's: lower-cases, pads right, 64 tokens."""
+    return Tipsv2Tokenizer(vocab=_gemma_vocabulary(), merges=[])
 
 
 def gemma_tokenizer(specials: Sequence[str] = (), named: Mapping[str, str] | None = None) -> Any:

@@ -110,7 +110,9 @@ def test_open_clip_tokens_are_those_of_its_own_tokenizer(tiny):
     assert torch.equal(model.towers.text.tokenize(TEXTS), theirs)
 
 
-@pytest.mark.parametrize(("name", "length"), [("tiny-siglip", 64), ("tiny-clip", 77)])
+@pytest.mark.parametrize(
+    ("name", "length"), [("tiny-siglip", 64), ("tiny-clip", 77), ("tiny-tips", 64)]
+)
 def test_hf_tokens_are_those_of_its_own_tokenizer(tiny, name, length):
     model = loaded(tiny, name)
     tokenizer = AutoTokenizer.from_pretrained(tiny(name))
