@@ -1,14 +1,15 @@
 """A suite as cells: one model on one evaluation under one text policy and seed."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness.datasets.table import check_request
-from harness.errors import BenchError, unknown
+from harness.errors import BenchError, WeightsAbsent, unknown
 from harness.identity import key_of
 from harness.models import ModelCard
-from harness.registry import Handle, find_model
+from harness.registry import IN_CONTEXT, Handle, find_model
 from harness.samples import Dataset
 from harness.suite_schema import Evaluation, ModelReference, Suite
 from harness.tasks import find_task
@@ -16,6 +17,7 @@ from harness.tasks.task import Task
 
 POLICIES = ("official", "chunk-mean")
 _DRAWN = ("random", "fixed")  # retrievers of in-context models that draw by the suite's seed
+_CHOICES = (*_DRAWN, "copy-nearest")  # what may stand for a model there and is none
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class CellPlan:
     text_policy: str
     seed: int
     options: Mapping[str, Any] = field(default_factory=dict)
+    bank: str = ""  # what the examples of an in-context model are, see `harness.bank`
 
     @property
     def title(self) -> str:
@@ -51,6 +54,7 @@ class CellPlan:
             "cohort": dataset.cohort,
             "fingerprint": dataset.fingerprint(),
             **({"content": dataset.content} if dataset.content else {}),
+            **({"bank": self.bank} if self.bank else {}),
             "options": dict(self.options),
             "text_policy": self.text_policy,
             "seed": self.seed,
@@ -80,12 +84,21 @@ class CellPlan:
         inner = self.inner
         return {"use": inner.entry.load, **model_options(inner, card)}
 
-    def inner_family(self) -> str:
-        """The family of the inner model, if it can be told without loading it, else ''."""
+    def inner_families(self) -> set[str]:
+        """The families of the models inside a composed or shuffled one, as far as cards tell."""
         inner = self.inner
-        if inner is self.handle or not inner.entry.describe:
-            return ""
-        return inner.card().family
+        parts = [] if inner is self.handle else [inner]
+        if inner.entry.load == IN_CONTEXT[0]:
+            options = inner.reference.options
+            named = [options.get("retriever"), options.get("grounder")]
+            parts += [
+                find_model(_as_reference(one)) for one in named if one and one not in _CHOICES
+            ]
+        families = set()
+        for part in parts:
+            with suppress(BenchError):  # its weights are not here: there is nothing to isolate
+                families |= {part.card().family} if part.entry.describe else set()
+        return families
 
 
 def model_options(handle: Handle, card: ModelCard) -> dict[str, Any]:
@@ -129,10 +142,15 @@ def _handle(model: ModelReference, problems: list[str]) -> Handle | None:
         problems.append(f"model {model.name!r}: its name has control characters. Take them out.")
         return None
     try:
-        return find_model(model)
+        handle = find_model(model)
+        if handle.entry.load == IN_CONTEXT[0]:
+            handle.card()  # a part that cannot do what it is composed for is refused here
+    except WeightsAbsent:
+        return handle
     except BenchError as error:
         problems.append(str(error))
         return None
+    return handle
 
 
 def _is_asked(handle: Handle, evaluation: Evaluation) -> bool:

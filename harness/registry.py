@@ -33,7 +33,7 @@ CONTROLS: Mapping[str, tuple[str, ...]] = {  # control -> the tasks it stands fo
     "second-reader": ("grounding",),
     "region-oracle": ("grounding",),
 }
-_IN_CONTEXT = ("lofi.in_context:load", "lofi.in_context:describe")
+IN_CONTEXT = ("lofi.in_context:load", "lofi.composing:describe")
 _PRESETS = ("lofi/presets", "lofi/vlm/presets")
 _CHECKPOINTS = Path(__file__).parent.parent / "lofi" / "checkpoints"
 
@@ -146,9 +146,9 @@ def find_entry(target: str) -> Entry:
             "control", "baselines.controls:load_shuffled", "baselines.controls:describe_shuffled"
         )
     if target == "in-context":
-        return Entry("composed", *_IN_CONTEXT, tasks=("grounding",))
+        return Entry("composed", *IN_CONTEXT, tasks=("grounding",))
     if target == "copy-nearest":
-        return Entry("control", *_IN_CONTEXT, {"grounder": target}, ("grounding",))
+        return Entry("control", *IN_CONTEXT, {"grounder": target}, ("grounding",))
     checkpoints = shipped_checkpoints()
     if target in checkpoints:
         return _in_folder("checkpoint", checkpoints[target])

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.attempt import Attempt, Progress, Settings, look, run_cell, write
+from harness.bank import Banks, with_bank
 from harness.data_access import DataAccess, Loaded
 from harness.errors import BenchError, printable
 from harness.executors import Executor, Order, spread
@@ -58,10 +59,12 @@ def _attempts(
 ) -> Iterator[Attempt]:
     """The cells with their data; those of one evaluation stand together and share them."""
     last: tuple[Evaluation | None, Loaded] = (None, Loaded(None))
+    banks: Banks = {}
     for plan in cells:
         if last[0] is None or plan.evaluation != last[0]:
             last = (plan.evaluation, _in_turn(data, plan.evaluation, settings))
-        yield Attempt(plan, last[1], data, settings, told.progress)
+        whole = with_bank(plan, data, last[1].dataset, banks)
+        yield Attempt(whole, last[1], data, settings, told.progress)
 
 
 def _in_turn(data: DataAccess, evaluation: Evaluation, settings: Settings) -> Loaded:
@@ -100,7 +103,7 @@ def _run_one(attempt: Attempt) -> tuple[RunRecord, bool]:
 def _is_isolated(attempt: Attempt, card: ModelCard | None) -> bool:
     chosen = attempt.settings.isolate
     if chosen is None:
-        families = {card.family if card else "", attempt.plan.inner_family()}
+        families = {card.family if card else "", *attempt.plan.inner_families()}
         return EXTERNAL in families
     # The controls are the project's own code, and starting a process takes longer than they do.
     return chosen and attempt.plan.handle.reference.target not in CONTROLS

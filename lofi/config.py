@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness.errors import BenchError, unknown
+from harness.suite_yaml import plain_yaml
 
 PRESETS = Path(__file__).parent / "presets"
 LOSSES = ("sigmoid", "captioning", "grounding", "dense_captioning")
@@ -192,8 +192,7 @@ def read_preset(name: str, overrides: Mapping[str, Any] | None = None) -> LofiCo
             not fit.
     """
     values = _resolve(name)
-    for dotted, value in (overrides or {}).items():
-        _put(values, dotted, value)
+    override(values, overrides or {})
     values.setdefault("name", Path(name).stem)
     return parse(values, where=name)
 
@@ -226,17 +225,22 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return out
 
 
-def _resolve(name: str) -> dict[str, Any]:
+def _resolve(name: str, children: tuple[str, ...] = ()) -> dict[str, Any]:
     file = Path(name) if name.endswith((".yaml", ".yml")) else PRESETS / f"{name}.yaml"
     if not file.is_file():
         raise unknown("preset", name, preset_names())
-    values = yaml.safe_load(file.read_text()) or {}
+    values = preset_yaml(file) or {}
     if not isinstance(values, dict):
         raise BenchError(f"{file}: found {type(values).__name__}. Expected a mapping of settings.")
     parent = values.pop("extends", None)
     if parent is None:
         return values
-    base = _resolve(parent)
+    if not isinstance(parent, str) or parent in (name, *children):
+        raise BenchError(
+            f"{file}: extends: found {parent!r}. Expected the name of another preset that does not "
+            "extend this one."
+        )
+    base = _resolve(parent, (name, *children))
     base.pop("name", None)
     return _merge(base, values)
 
@@ -246,6 +250,29 @@ def _merge(base: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
         both = isinstance(value, Mapping) and isinstance(base.get(key), dict)
         base[key] = _merge(base[key], value) if both else value
     return base
+
+
+def preset_yaml(file: Path) -> Any:
+    """What the file of a preset holds.
+
+    Raises:
+        BenchError: it cannot be read, or is not YAML.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BenchError(f"{file}: cannot be read: {error}. Expected a preset in YAML.") from error
+    return plain_yaml(text, str(file))
+
+
+def override(values: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Put each value at its dotted place.
+
+    Raises:
+        BenchError: a place below something that is no mapping.
+    """
+    for dotted, value in overrides.items():
+        _put(values, dotted, value)
 
 
 def _put(values: dict[str, Any], dotted: str, value: Any) -> None:

@@ -13,6 +13,7 @@ class CopyNearest:
     """The control that reads no image: the boxes of the nearest example."""
 
     card: ModelCard
+    nearest_first: bool = False
 
     def ground(self, queries: Sequence[Query]) -> list[Grounding]:
         """Nothing is shown, so nothing is found."""
@@ -21,10 +22,13 @@ class CopyNearest:
     def ground_with(
         self, queries: Sequence[Query], demonstrations: Sequence[Sequence[Demonstration]]
     ) -> list[Grounding]:
-        """The boxes of each query's last example."""
+        """The boxes of each query's nearest example."""
         del queries
+        place = 0 if self.nearest_first else -1
         return [
-            Grounding(examples[-1].boxes, demonstrations=tuple(e.image.image_id for e in examples))
+            Grounding(
+                examples[place].boxes, demonstrations=tuple(e.image.image_id for e in examples)
+            )
             if examples
             else Grounding(status="empty")
             for examples in demonstrations

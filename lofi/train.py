@@ -18,11 +18,12 @@ from torch import nn
 from harness.errors import BenchError
 from lofi.ahead import Ahead
 from lofi.checkpoint import WEIGHTS, load_weights, replace_folder, save_pretrained
-from lofi.config import LofiConfig, differing_keys, parse
+from lofi.config import LofiConfig
 from lofi.data import Studies, split_account
 from lofi.exchange import average
 from lofi.held_out import held_out_losses, score_of
 from lofi.model import LofiModel
+from lofi.resuming import refuse_other_settings
 from lofi.schedule import optimizer_of, rate
 from lofi.step import backward
 from lofi.stream import Stream, batches_of
@@ -248,20 +249,7 @@ class Run:
         self.progress.sessions.append(session)
 
     def _load(self, last: Path) -> None:
-        stored = parse(json.loads((last / "config.json").read_text())["settings"], str(last))
-        # The schedule may be changed on the way (the record keeps each session's); nothing else.
-        differing = differing_keys(stored, self.model.config, but="training")
-        if differing:
-            raise BenchError(
-                f"{last} was trained with other settings: {', '.join(differing)}. Expected the "
-                "same to resume. Use another --out folder, or the settings it began with."
-            )
-        if stored.training.optimizer != self.settings.optimizer:
-            raise BenchError(
-                f"{last} was trained with training.optimizer {stored.training.optimizer}, and "
-                f"{self.settings.optimizer} is asked for. Expected the same to resume. Use another "
-                "--out folder, or the optimizer it began with."
-            )
+        refuse_other_settings(last, self.model.config)
         load_weights(self.model, load_file(str(last / WEIGHTS)), where=str(last))
         state = torch.load(last / "optimizer.pt", weights_only=True)
         self.optimizer.load_state_dict(state)

@@ -17,6 +17,7 @@ from harness.metrics.compare import Difference, paired_difference
 from harness.metrics.metric import Metric, scored, value_of_rows
 from harness.record import RunRecord
 from harness.tasks.grounding_context import EXTRAPOLATED
+from harness.tasks.supply import BANK, FIRST
 from reports.paired import Contributed, Question, check_aligned, open_cell
 from reports.runs import DatasetSource, Runs
 from reports.tidy import SectionKey, section_key
@@ -25,8 +26,16 @@ NONE, DRAWN, FOUND, COPIED = "none", "drawn", "retrieved", "copied"
 COMPOSED, COPY = "in-context", "copy-nearest"
 METRIC = Question("miou")
 FIFTHS = 5
-# What is taken where a suite does not say it: the defaults of the option `demonstrations`.
+# What is taken where a suite does not say it: the defaults of the option `demonstrations`,
 _UNSAID: Mapping[str, Any] = {"k": 4, "similarity": "mean", "filter": "any", "swap": ""}
+# and of those that say where examples come from and how they stand.
+_BANK: Mapping[str, Any] = {
+    "dataset": BANK,
+    "cohort": "",
+    "split": "train",
+    "limit": FIRST,
+    "order": "nearest last",
+}
 
 
 @dataclass(frozen=True)
@@ -90,8 +99,9 @@ class Table:
     def rivals(self, line: Line) -> dict[str, Line]:
         """What a row with examples must beat: none, random ones of its number and filter, copying.
 
-        Copying is that of its own retriever and similarity, else the best there is. A row with
-        exchanged examples is held against the row without the exchange alone.
+        Copying is that of its own retriever and similarity, else the best of the same filter: one
+        that may not choose among its finding's examples is too weak a rival. A row with exchanged
+        examples is held against the row without the exchange alone.
         """
         setting = line.setting
         if setting.kind not in (DRAWN, FOUND):
@@ -116,6 +126,7 @@ class Table:
     def _copy(self, setting: Setting) -> Line | None:
         copies = [one for one in self.lines if one.setting.kind == COPIED and not one.setting.swap]
         wanted = _choosing(setting)
+        copies = [one for one in copies if one.setting.filter == setting.filter]
         own = [one for one in copies if _choosing(one.setting) == wanted]
         best = sorted(copies, key=lambda one: -value_of_rows(self.metric, one.rows))
         return next(iter(own or best), None)
@@ -243,15 +254,13 @@ def _composed(record: RunRecord) -> Setting | None:
     if _target(record) not in (COMPOSED, COPY):
         return None
     options = dict(record.model.reference.get("options", {}))
-    wanted = {**_UNSAID, **(options.get("demonstrations") or {})}
-    retriever = str(options.get("retriever", ""))
-    grounder = options.get("grounder", COPY)
-    if isinstance(grounder, Mapping):
-        grounder = grounder.get("use") or grounder.get("name")
+    wanted = {**_UNSAID, **_BANK, **(options.get("demonstrations") or {})}
+    retriever = _named(options.get("retriever", ""))
+    grounder = _named(options.get("grounder", COPY))
     drawn = retriever in ("random", "fixed")
     return Setting(
         kind=COPIED if grounder == COPY else DRAWN if drawn else FOUND,
-        grounder=str(grounder),
+        grounder=grounder,
         retriever=retriever,
         k=int(wanted["k"]),
         similarity="" if drawn else str(wanted["similarity"]),
@@ -259,3 +268,10 @@ def _composed(record: RunRecord) -> Setting | None:
         swap=str(wanted["swap"]),
         more=str(sorted((k, str(v)) for k, v in wanted.items() if k not in _UNSAID)),
     )
+
+
+def _named(reference: Any) -> str:
+    """What a model reference means, however it is written."""
+    if isinstance(reference, Mapping):
+        return str(reference.get("use") or reference.get("name"))
+    return str(reference)

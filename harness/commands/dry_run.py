@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.bank import with_bank
 from harness.data_access import DataAccess, Loaded
 from harness.datasets.table import dataset_spec
 from harness.errors import WeightsAbsent
@@ -65,7 +66,7 @@ def _state(
     if isinstance(found, str) or found.dataset is None:
         return "to do", str(found)
     evaluation, dataset = plan.evaluation, found.dataset
-    key = plan.key(card, dataset)
+    key = with_bank(plan, data, dataset, {}).key(card, dataset)
     row = plan.handle.reference.name
     cell = store.cell(evaluation.task, dataset.name, dataset.split, row, key)
     return ("finished" if cell.finished() else "to do"), ""

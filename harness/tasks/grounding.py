@@ -84,8 +84,10 @@ def _answers(
     if not isinstance(inner, GroundingModel):
         raise NotScorable("it locates nothing: no ground(queries), so it cannot run 'grounding'")
     asked = _queries(samples, model)
-    if isinstance(inner, BankedGrounder) and todo:
-        inner.equip([asked[sample.sample_id] for sample in todo], Supply(asking))
+    # Of all queries, whatever is left to do: processes share the embedding of one list, and what
+    # is refused does not depend on where an earlier run was stopped.
+    if isinstance(inner, BankedGrounder) and any(asking.ranks.gather(bool(todo))):
+        inner.equip(list(asked.values()), Supply(asking))
     rows: list[dict[str, Any]] = []
     stored = time.monotonic()
     for first in range(0, len(todo), asking.batch_size):

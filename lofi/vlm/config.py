@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field
 
 from harness.errors import BenchError, unknown
-from lofi.config import Data, Settings, Training
+from lofi.config import Data, Settings, Training, override, preset_yaml
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -109,13 +108,8 @@ def read_vlm_preset(name: str, overrides: Mapping[str, Any] | None = None) -> Vl
     """
     if name not in preset_names():
         raise unknown("preset", name, preset_names())
-    values: dict[str, Any] = yaml.safe_load((PRESETS / f"{name}.yaml").read_text())
-    for dotted, value in (overrides or {}).items():
-        *parents, last = dotted.split(".")
-        inner = values
-        for parent in parents:
-            inner = inner.setdefault(parent, {})
-        inner[last] = value
+    values: dict[str, Any] = preset_yaml(PRESETS / f"{name}.yaml")
+    override(values, overrides or {})
     try:
         return VlmConfig.model_validate(values)
     except ValueError as error:

@@ -10,12 +10,14 @@ from harness import registry
 from harness.errors import BenchError, WeightsAbsent
 from harness.images import Image
 from harness.models import Query
+from harness.plan import plan_cells
 from harness.registry import find_model
 from harness.samples import Dataset, ImageRef, PhraseBoxes
-from harness.suite_schema import ModelReference
+from harness.suite_schema import ModelReference, Suite
 from harness.tasks.supply import BankedGrounder
+from lofi.composing import describe
 from lofi.demonstrations import Bank, Demonstrations, drawn, joined, nearest, shown, usable
-from lofi.in_context import describe, load
+from lofi.in_context import load
 from tests.lofi import context_models
 
 ENCODER = "tests.lofi.context_models:load_encoder"
@@ -201,6 +203,21 @@ def test_what_the_context_had_no_room_for_is_counted_and_the_nearest_are_kept() 
     assert answer.left_out == 1
 
 
+def test_the_nearest_are_kept_where_they_stand_first_too() -> None:
+    asked = [query(25), query(79)]
+    first = {"order": "nearest first", "k": 3}
+    model = model_of([sample(n) for n in (0, 30, 80)], asked, demonstrations=first)
+    model.grounder = context_models.Teller(room=2)
+    answers = model.ground(asked)
+    assert [answer.demonstrations for answer in answers] == [
+        ("n30#1", "n0#1"),
+        ("n80#1", "n30#1"),
+    ]
+    assert [answer.left_out for answer in answers] == [1, 1]
+    last = [[example.image.image_id for example in shown] for shown in model.grounder.shown[-2:]]
+    assert last == [["n30", "n0"], ["n80", "n30"]]  # what the answers are really from
+
+
 def test_no_example_at_all_is_asked_as_plain_grounding_is() -> None:
     asked = [query(25)]
     answer = model_of([sample(0)], asked, demonstrations={"k": 0}).ground(asked)[0]
@@ -218,6 +235,9 @@ def test_copy_nearest_answers_with_the_nearest_examples_boxes() -> None:
         samples[2].boxes.tolist(),
     ]
     assert model.card.family == "control"
+    first = {"order": "nearest first"}
+    model = model_of(samples, asked, grounder="copy-nearest", demonstrations=first)
+    assert [a.boxes.tolist() for a in model.ground(asked)] == [a.boxes.tolist() for a in found]
 
 
 def test_a_grounder_that_no_one_gave_examples_says_so() -> None:
@@ -304,6 +324,44 @@ def test_an_option_that_does_not_fit_is_named(options, message) -> None:
         handle.card()
     with pytest.raises(BenchError, match=message):
         handle.load("cpu")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"demonstrations": 3}, "demonstrations: Input should be a valid dictionary"),
+        ({"grounder": 3}, "in-context grounder: found 3. Expected a model's name"),
+        ({"retriever": {"nme": "x"}}, "in-context retriever: found .*nme"),
+    ],
+)
+def test_what_is_no_model_or_no_settings_is_named(options, message) -> None:
+    with pytest.raises(BenchError, match=message):
+        describe(**{"retriever": "random", "grounder": TELLER, **options})
+
+
+def test_a_retriever_may_be_written_as_a_suite_writes_a_model() -> None:
+    reference = {"name": "mine", "use": ENCODER}
+    model = model_of([sample(n) for n in (0, 30, 80)], [query(25)], retriever=reference)
+    assert model.ground([query(25)])[0].demonstrations[-1] == "n30#1"
+    assert model.card.name.endswith("after mine")
+
+
+def test_a_suite_with_a_grounder_of_one_image_is_refused_before_anything_runs() -> None:
+    options = {"retriever": "random", "grounder": "lofi-tiny"}
+    models = [{"name": "oracle"}, {"name": "mine", "use": "in-context", "options": options}]
+    evaluations = [{"task": "grounding", "dataset": "ms-cxr"}]
+    suite = Suite.model_validate({"suite": "s", "models": models, "evaluations": evaluations})
+    with pytest.raises(BenchError, match="LoFi's decoder reads one image"):
+        plan_cells(suite)
+
+
+def test_an_external_part_puts_the_whole_row_into_a_process_of_its_own() -> None:
+    options = {"retriever": {"name": "mine", "use": "tests.lofi.context_models:load_encoder"}}
+    options |= {"grounder": "vlm-tiny"}
+    models = [{"name": "mine", "use": "in-context", "options": options}]
+    evaluations = [{"task": "grounding", "dataset": "ms-cxr"}]
+    suite = Suite.model_validate({"suite": "s", "models": models, "evaluations": evaluations})
+    assert plan_cells(suite)[0].inner_families() == {"hf_vlm"}
 
 
 def test_a_retriever_without_embeddings_is_refused() -> None:
