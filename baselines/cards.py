@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from baselines.card_schema import Card
@@ -16,6 +15,7 @@ from baselines.codecs import find_codec
 from baselines.weights import Weights, locate
 from harness.errors import BenchError, unknown
 from harness.models import ModelCard, TrainedOn
+from harness.suite_yaml import plain_yaml
 
 FOLDER = Path(__file__).parent / "cards"
 
@@ -54,18 +54,16 @@ def _find(card: str) -> Path:
 @cache
 def _read(file: Path, _stamp: int, variant: str) -> Card:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BenchError(f"{file.name}: not readable as YAML: {error}") from error
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BenchError(f"{file.name}: cannot be read: {error}") from error
+    content = plain_yaml(text, file.name)
     if not isinstance(content, dict):
         raise BenchError(f"{file.name}: a card is a mapping of keys to values.")
     default = file.parent.name if file.stem == "card" else file.stem
     content.setdefault("name", default)
-    variants = content.get("variants") or {}
     if variant:
-        if variant not in variants:
-            raise unknown(f"variant of {content['name']}", variant, variants)
-        content = _merged(content, variants[variant])
+        content = _merged(content, _changes(file, content, variant))
     try:
         card = Card.model_validate(content)
     except ValidationError as error:
@@ -76,6 +74,21 @@ def _read(file: Path, _stamp: int, variant: str) -> Card:
             "of a model repository. Run such a model through family 'external'."
         )
     return card
+
+
+def _changes(file: Path, content: dict[str, Any], variant: str) -> dict[str, Any]:
+    """What the variant changes of the card."""
+    variants = content.get("variants") or {}
+    changes = variants.get(variant) if isinstance(variants, dict) else None
+    if isinstance(variants, dict) and variant not in variants:
+        raise unknown(f"variant of {content['name']}", variant, map(str, variants))
+    if not isinstance(changes, dict):
+        found = variants if changes is None else changes
+        raise BenchError(
+            f"{file.name}: variants: found {found!r}. Expected a mapping of each variant's name to "
+            "a mapping of what it changes."
+        )
+    return changes
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

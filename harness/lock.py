@@ -189,7 +189,10 @@ class _Owner:
         return self.fields.get("machine") == machine_id()
 
     def is_alive(self) -> bool:
-        start = process_start(int(self.fields.get("pid", 0)))
+        pid = self.fields.get("pid")
+        if type(pid) is not int:  # damaged: nobody that could be asked
+            return False
+        start = process_start(pid)
         return start is not None and start == self.fields.get("process_start")
 
     def name(self) -> str:

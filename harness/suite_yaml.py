@@ -43,7 +43,23 @@ def read_yaml(path: Path, environ: Mapping[str, str] = os.environ) -> tuple[Any,
         raise BenchError(f"{path}: nested too deeply to be a suite.") from error
 
 
-def _refuse_aliases(text: str, path: Path) -> None:
+def plain_yaml(text: str, where: str) -> Any:
+    """The document of a card or a preset as dicts, lists and scalars; variables are left as text.
+
+    Raises:
+        BenchError: not YAML, a tag that YAML does not know, an alias, a scalar that is none of its
+            kind (30 February), nested too deeply.
+    """
+    try:
+        _refuse_aliases(text, where)
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise BenchError(f"{where}: not readable as YAML: {_one_line(error)}") from error
+    except RecursionError as error:
+        raise BenchError(f"{where}: nested too deeply to be settings.") from error
+
+
+def _refuse_aliases(text: str, path: Path | str) -> None:
     # An alias of an alias of an alias unfolds exponentially.
     for token in yaml.scan(text, Loader=yaml.SafeLoader):
         if isinstance(token, yaml.AliasToken):
@@ -51,7 +67,7 @@ def _refuse_aliases(text: str, path: Path) -> None:
             raise BenchError(f"{path}:{line}: aliases (*{token.value}) are not allowed. Repeat it.")
 
 
-def _one_line(error: yaml.YAMLError) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
@@ -135,5 +151,5 @@ def parse_value(text: str) -> Any:
     """
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         return text

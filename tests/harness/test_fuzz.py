@@ -4,21 +4,26 @@ The codecs are fuzzed in `tests/baselines/test_codecs.py`.
 """
 
 import contextlib
+import itertools
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from many_processes import EXAMPLE
 
+from baselines.cards import describe, read_card
 from harness.datasets.files import read_json, read_json_lines, read_rows, read_table
 from harness.datasets.table import load_dataset
 from harness.errors import BenchError
 from harness.plan import plan_cells
 from harness.sections import named_sections, split_report
 from harness.suite import read_suite
+from lofi.config import read_preset
+from lofi.vlm.config import read_vlm_preset
 
 FEW = settings(
     max_examples=60,
@@ -148,6 +153,89 @@ def test_any_json_in_a_phrase_is_read_or_refused(
         pass
     finally:
         file.write_bytes(sound)
+
+
+CARD = b"""title: T
+family: hf_dual
+source: {hub: a/b, files: [w], sha256: ['0']}
+licence: x
+trained_on: [{dataset: mimic-cxr}]
+verified: never
+text: {max_tokens: 9}
+variants: {full-field: {image: {geometry: squash 9x9}}}
+"""
+KEYS = [*yaml.safe_load(CARD), "vlm", "detector", "external"]
+PRESET = b"extends: lofi-tiny\ntraining: {steps: 7}\ntowers: {layers: 2}\n"
+NUMBERS = itertools.count()
+DEEP = b"name: " + b"[" * 3000 + b"]" * 3000 + b"\n"
+
+
+def settings_file(folder: Path, content: bytes) -> str:
+    """A file that no reader has seen before: cards are remembered by path and time."""
+    path = folder / f"c{next(NUMBERS)}.yaml"
+    path.write_bytes(content)
+    return str(path)
+
+
+@FEW
+@given(content=st.one_of(mixed(WORDS), spliced(CARD, WORDS)))
+@example(DEEP)
+@example(b"name: 2020-99-99\n")
+@example(b"variants: [full-field]\n")
+@example(b"variants: 3\n")
+@example(b"variants: {full-field: 3}\n")
+@example(b"variants: {1: {}, a: {}}\n")
+@example(b"a: &a [x]\nname: *a\n")
+def test_any_card_is_read_or_refused(tmp_path: Path, content: bytes) -> None:
+    card = settings_file(tmp_path, content)
+    for variant in ("", "full-field"):
+        with contextlib.suppress(BenchError):
+            describe(card=card, variant=variant)
+
+
+def test_the_card_of_these_tests_is_sound(tmp_path: Path) -> None:
+    card = settings_file(tmp_path, CARD)
+    assert read_card(card, "full-field").image.geometry
+
+
+@FEW
+@given(key=st.sampled_from(KEYS), value=VALUES)
+def test_a_card_with_any_value_is_read_or_refused(tmp_path: Path, key: str, value: Any) -> None:
+    content = yaml.safe_dump({**yaml.safe_load(CARD), key: value}, allow_unicode=True)
+    card = settings_file(tmp_path, content.encode())
+    for variant in ("", "full-field"):
+        with contextlib.suppress(BenchError):
+            describe(card=card, variant=variant)
+
+
+@FEW
+@given(content=st.one_of(mixed(WORDS), spliced(PRESET, WORDS)))
+@example(DEEP)
+@example(b"name: 2020-99-99\n")
+@example(b"extends: [lofi-tiny]\n")
+def test_any_preset_is_read_or_refused(tmp_path: Path, content: bytes) -> None:
+    with contextlib.suppress(BenchError):
+        read_preset(settings_file(tmp_path, content))
+
+
+def test_a_preset_that_extends_itself_is_refused(tmp_path: Path) -> None:
+    for name, parent in (("a", "b"), ("b", "a")):
+        (tmp_path / f"{name}.yaml").write_text(f"extends: {tmp_path}/{parent}.yaml\n")
+    with pytest.raises(BenchError, match="extends"):
+        read_preset(str(tmp_path / "a.yaml"))
+
+
+PLACES = ["training", "steps", "x", "tower", "towers", "widths", "losses", "", "name", "tokens"]
+
+
+@FEW
+@given(dotted=st.lists(st.sampled_from(PLACES), min_size=1, max_size=4).map(".".join), value=VALUES)
+@example(dotted="training.steps.x", value=3)
+@example(dotted="tokens.pool", value=0)
+def test_any_override_of_a_preset_is_taken_or_refused(dotted: str, value: Any) -> None:
+    for read, name in ((read_preset, "lofi-tiny"), (read_vlm_preset, "vlm-tiny")):
+        with contextlib.suppress(BenchError):
+            read(name, {dotted: value})
 
 
 @FEW

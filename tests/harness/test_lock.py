@@ -282,6 +282,15 @@ def test_a_damaged_lock_file_is_waited_for_and_broken(tmp_path: Path, content: b
         assert held.held()
 
 
+@pytest.mark.parametrize("pid", ["x", None, [1], 1.5, True])
+def test_a_lock_of_this_machine_without_a_process_number_is_broken_at_once(
+    tmp_path: Path, pid: object
+) -> None:
+    owned_by(tmp_path / "l", pid=pid)
+    with lock(tmp_path / "l") as held:
+        assert held.held()
+
+
 def test_a_child_process_does_not_give_back_the_lock_of_its_parent(tmp_path: Path) -> None:
     with lock(tmp_path / "l") as held:
         held._pid += 1  # as seen from a fork
