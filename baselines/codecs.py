@@ -108,6 +108,16 @@ def find_codec(name: str) -> Codec:
     raise unknown("box codec", name, [*CODECS, "json xyxy 1000"])
 
 
+def in_pixels(name: str) -> bool:
+    """Whether a notation counts pixels of the frame, so that the frame's size must be the input's.
+
+    >>> in_pixels("qwen_px"), in_pixels("qwen_1000"), in_pixels("json yxyx px")
+    (True, False, True)
+    """
+    read = find_codec(name).read
+    return isinstance(getattr(read, "__self__", None), _Json) and not read.__self__.scale
+
+
 # --- JSON
 
 

@@ -17,10 +17,16 @@ from baselines.answers import Parsed, Unreadable, on_film
 from baselines.card_schema import Card, DetectorRules
 from baselines.cards import model_card
 from baselines.offline import go_offline
+from baselines.pixels import PixelRules
+from baselines.sight import brightness
 from baselines.weights import Weights
+from harness.boxes import Boxes
 from harness.errors import BenchError
-from harness.geometry import read_geometry
+from harness.geometry import Frame, read_geometry
+from harness.images import Image
 from harness.models import Grounding, ModelCard, Query
+
+_WHOLE = PixelRules(read_geometry(""), (), ())  # mean and std are the processor's
 
 
 @dataclass(frozen=True)
@@ -38,15 +44,31 @@ class Detector:
         # One film at a time: a batch pads films to the largest, and the padding is seen.
         return [self._answer(query) for query in queries]
 
-    @torch.inference_mode()
-    def _answer(self, query: Query) -> Grounding:
-        picture = PIL.Image.fromarray(query.image.read()).convert("RGB")
-        inputs = self.processor(
-            images=picture,
-            text=[[self._prompt(query.phrase)]] if self._lists() else self._prompt(query.phrase),
+    def sees(self, image: Image) -> tuple[Any, Frame]:
+        """The film in the model's input and the frame of its boxes, for `bench check`."""
+        film = _WHOLE.prepare(image)
+        inputs = (self._inputs(pixels, "mark") for pixels in (film, np.zeros_like(film)))
+        return brightness(*inputs), self._frame(image)
+
+    def round_trip(self, image: Image, boxes: Boxes) -> Boxes:
+        """Boxes as the network would give them about this image and read back, for the check."""
+        frame = self._frame(image)
+        return on_film(corners(centered(frame.to_model(boxes))), frame).boxes
+
+    def _frame(self, image: Image) -> Frame:
+        return read_geometry(self.rules.coordinates).frame(*image.size())
+
+    def _inputs(self, pixels: Any, phrase: str) -> Any:
+        return self.processor(
+            images=PIL.Image.fromarray(pixels).convert("RGB"),
+            text=[[self._prompt(phrase)]] if self._lists() else self._prompt(phrase),
             return_tensors="pt",
             truncation=True,
-        ).to(self.device)
+        )
+
+    @torch.inference_mode()
+    def _answer(self, query: Query) -> Grounding:
+        inputs = self._inputs(_WHOLE.prepare(query.image), query.phrase).to(self.device)
         found = self.model(**inputs.to(next(self.model.parameters()).dtype))
         scores = found.logits[0].float().sigmoid().max(dim=-1).values.cpu().numpy()
         centers = found.pred_boxes[0].float().cpu().numpy().astype(np.float64)
@@ -64,7 +86,7 @@ class Detector:
     def _grounding(self, query: Query, rows: Any, scores: Any) -> Grounding:
         order = np.argsort(-scores, kind="stable")
         kept = [i for i in order if scores[i] >= self.rules.threshold][: self.rules.most]
-        frame = read_geometry(self.rules.coordinates).frame(*query.image.size())
+        frame = self._frame(query.image)
         boxes, values = [], []
         for index in kept:
             parsed = _one(rows[index], frame)
@@ -91,6 +113,15 @@ def corners(boxes: Any) -> Any:
     """
     half = boxes[:, 2:] / 2
     return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
+
+
+def centered(boxes: Any) -> Any:
+    """The inverse of `corners`.
+
+    >>> centered(corners(np.array([[0.23, 0.75, 0.26, 0.26]]))).round(3).tolist()
+    [[0.23, 0.75, 0.26, 0.26]]
+    """
+    return np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1)
 
 
 def load(card: Card, weights: Weights, device: str = "cpu") -> Detector:

@@ -9,21 +9,24 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import PIL.Image
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from baselines.card_schema import Card, VlmRules
 from baselines.cards import model_card
-from baselines.codecs import encode, parse
+from baselines.codecs import encode, in_pixels, parse
 from baselines.offline import go_offline
+from baselines.pixels import PixelRules
+from baselines.sight import brightness, pixel_grid
 from baselines.vlm_context import Reader, fitting, room_of
-from baselines.vlm_inputs import Turn
+from baselines.vlm_inputs import Turn, batch_inputs
 from baselines.weights import Weights
 from harness.boxes import Boxes
 from harness.errors import BenchError
 from harness.geometry import Frame, read_geometry
-from harness.images import Image
+from harness.images import Image, Picture
 from harness.models import Demonstration, Grounding, ModelCard, Query
 
 
@@ -73,6 +76,28 @@ class Vlm:
         frame = self._frame(image)
         return parse(self.rules.codec, encode(self.rules.codec, boxes, "a", frame), frame).boxes
 
+    def sees(self, image: Image) -> tuple[Any, Frame]:
+        """The film in the model's input and the frame of its numbers, for `bench check`.
+
+        Where the processor cuts the picture into tiles or patches, the picture given to it.
+        """
+        width, height = image.size()
+        blank = Picture(np.zeros((height, width), np.uint8), width, height)
+        picture, black = self._picture(image), _colored(self._pixels().picture(blank))
+        found = brightness(self._inputs(picture), self._inputs(black))
+        if found is None:
+            found = np.subtract(*(np.asarray(one.convert("L"), float) for one in (picture, black)))
+        return found, self._frame(image)
+
+    def counts_in(self, image: Image) -> tuple[int, int] | None:
+        """Width and height of the input if the model's numbers are its pixels, else None."""
+        if not in_pixels(self.rules.codec):
+            return None
+        return pixel_grid(self._inputs(self._picture(image)), self.processor)
+
+    def _inputs(self, picture: PIL.Image.Image) -> Any:
+        return batch_inputs(self.processor, self.rules, [[Turn(picture, self._prompt("mark"))]])
+
     def _turns(self, query: Query, demonstrations: Sequence[Demonstration]) -> list[Turn]:
         """Solved examples first, each in its own image's frame, then the question."""
         turns = [
@@ -89,10 +114,12 @@ class Vlm:
         return self.rules.prompt.replace("{phrase}", spoken)
 
     def _picture(self, image: Image) -> PIL.Image.Image:
-        geometry = read_geometry(self.rules.picture)
-        picture = image.picture(geometry.target)
-        pixels = geometry.frame(picture.width, picture.height).pixels(picture)
-        return PIL.Image.fromarray(pixels).convert("RGB")
+        """What is put before the processor; decoded once for all phrases and models."""
+        return _colored(self._pixels().prepare(image))
+
+    def _pixels(self) -> PixelRules:
+        # Mean and std are the processor's.
+        return PixelRules(read_geometry(self.rules.picture), (), ())
 
     def _frame(self, image: Image) -> Frame:
         return read_geometry(self.rules.coordinates).frame(*image.size())
@@ -140,6 +167,10 @@ class Vlm:
         )
 
 
+def _colored(grey: Any) -> PIL.Image.Image:
+    return PIL.Image.fromarray(grey).convert("RGB")
+
+
 def _same(examples: Sequence[Demonstration]) -> Hashable:
     """What is equal for two rows that are shown the same examples."""
     return tuple((d.image.image_id, d.phrase, d.boxes.tobytes()) for d in examples)
@@ -165,6 +196,14 @@ class InContextVlm:
     def round_trip(self, image: Image, boxes: Boxes) -> Boxes:
         """As `Vlm.round_trip`."""
         return self.vlm.round_trip(image, boxes)
+
+    def sees(self, image: Image) -> tuple[Any, Frame]:
+        """As `Vlm.sees`."""
+        return self.vlm.sees(image)
+
+    def counts_in(self, image: Image) -> tuple[int, int] | None:
+        """As `Vlm.counts_in`."""
+        return self.vlm.counts_in(image)
 
 
 def load(card: Card, weights: Weights, device: str = "cpu") -> Vlm | InContextVlm:

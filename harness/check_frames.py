@@ -7,7 +7,7 @@ import numpy as np
 from harness.boxes import Boxes
 from harness.promise import Broken, NotAsked, Subject
 
-PIXELS = 0.5  # how far the centre of a rectangle may be off in the model's input
+PIXELS = 0.5  # how far a centre may be off, in pixels of the input or the frame if that is coarser
 BACK = 0.04  # of the film: a cell of Kosmos-2 is 0.03, a hundredth of CheXagent 0.01
 
 
@@ -23,26 +23,51 @@ def look_at_marks(subject: Subject) -> str:
     worst = 0.0
     for mark in subject.marked:
         pixels, frame = subject.model.sees(mark.image)
-        found = _center(np.asarray(pixels, np.float64))
-        size = np.array(frame.size)
+        found, size = _center(np.asarray(pixels, np.float64)), np.array(frame.size)
         box = frame.to_model(mark.boxes)[0]
-        wanted = (box[:2] + box[2:]) / 2 * size
-        off = float(np.abs(found - wanted).max())
+        wanted = (box[:2] + box[2:]) / 2
+        coarser = np.minimum(np.shape(pixels)[::-1], size)
+        off = float((np.abs(found - wanted) * coarser).max())
         if off > PIXELS:
             raise Broken(
-                f"a mark at {wanted.round(1).tolist()} of the input is seen at "
-                f"{found.round(1).tolist()}",
-                _frame_hint(found / size, mark.boxes, wanted / size),
+                f"a mark at {(wanted * size).round(1).tolist()} of the input is seen at "
+                f"{(found * size).round(1).tolist()}",
+                _frame_hint(found, mark.boxes, wanted),
             )
         worst = max(worst, off)
     return f"within {worst:.2f} pixels"
 
 
+def look_at_pixel_grid(subject: Subject) -> str:
+    """Whether a model that answers in pixels counts those of its declared frame.
+
+    Raises:
+        Broken: its input has another size.
+        NotAsked: the adapter does not say, or its answers are not in pixels.
+    """
+    if not (hasattr(subject.model, "counts_in") and hasattr(subject.model, "sees")):
+        raise NotAsked("no hook counts_in(image) -> (width, height)")
+    for mark in subject.marked:
+        counted = subject.model.counts_in(mark.image)
+        if counted is None:
+            raise NotAsked("its answers are not in pixels")
+        _, frame = subject.model.sees(mark.image)
+        if tuple(counted) != frame.size:
+            raise Broken(
+                f"the input has {counted[0]} x {counted[1]} pixels, the declared frame "
+                f"{frame.size[0]} x {frame.size[1]}",
+                "wrong frame: the limits of pixels on the card are not those of the processor",
+            )
+    return f"{counted[0]} x {counted[1]}"
+
+
 def _center(pixels: Any) -> Any:
-    """The centre of brightness, x and y in pixels."""
+    """The centre of brightness, x and y in fractions."""
     pixels = pixels - pixels.min()
-    y, x = np.mgrid[: pixels.shape[0], : pixels.shape[1]] + 0.5
-    return np.array([(pixels * x).sum(), (pixels * y).sum()]) / max(pixels.sum(), 1e-9)
+    height, width = pixels.shape
+    y, x = np.mgrid[:height, :width] + 0.5
+    moments = np.array([(pixels * x).sum() / width, (pixels * y).sum() / height])
+    return moments / max(pixels.sum(), 1e-9)
 
 
 def _frame_hint(found: Any, boxes: Boxes, wanted: Any) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.boxes import no_boxes
 from harness.check_films import PHRASES
-from harness.check_frames import look_at_marks, look_at_round_trip
+from harness.check_frames import look_at_marks, look_at_pixel_grid, look_at_round_trip
 from harness.images import Image
 from harness.models import Demonstration, Grounding, InContextGrounder, Query
 from harness.promise import Broken, NotAsked, Promise, Subject, largest_difference
@@ -148,5 +148,6 @@ GROUNDING = [
     Promise("same in any order, locating", _order),
     Promise("boxes survive writing and reading", look_at_round_trip),
     Promise("pixels in the declared frame", look_at_marks),
+    Promise("answers in pixels of the declared frame", look_at_pixel_grid),
     Promise("examples", _examples),
 ]

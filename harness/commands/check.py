@@ -8,7 +8,7 @@ import click
 from harness.commands.options import row_options
 from harness.commands.rows import print_rows
 
-_STYLES = {"kept": "green", "broken": "red", "not asked": "dim"}
+_STYLES = {"kept": "green", "broken": "red", "not asked": "dim", "measured": "dim"}
 
 
 @click.command("check")

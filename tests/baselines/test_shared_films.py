@@ -17,6 +17,7 @@ from baselines.pixels import PixelRules
 from baselines.shared_films import SharedFilms
 from harness.geometry import read_geometry
 from harness.images import Image
+from harness.models import Query
 from harness.samples import Dataset, ImageRef
 from harness.tasks.embedding import embed_images
 from harness.tasks.task import Asking
@@ -63,6 +64,14 @@ def test_two_models_of_one_geometry_decode_each_film_once(tiny, films, tmp_path,
     other = embedded(third, films)
     assert len(decoded) == 2 * len(films)  # another geometry is another picture
     assert not np.allclose(shared, other)
+
+
+@pytest.mark.parametrize("name", ["tiny-gemma", "tiny-qwen2.5-vl", "tiny-owlv2"])
+def test_a_film_is_decoded_once_for_all_its_phrases(tiny, films, decoded, name):
+    model = load(card=tiny(name))
+    for _ in range(2):
+        model.ground([Query(film, phrase) for film in films[:2] for phrase in ("a", "b", "c")])
+    assert sorted(decoded) == ["film-0.png", "film-1.png"]
 
 
 def test_what_is_shared_is_what_would_have_been_made(films, decoded):

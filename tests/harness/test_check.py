@@ -88,8 +88,9 @@ def broken(model, folder) -> dict[str, str]:
 @pytest.mark.parametrize("model", [Embedder(), Grounder()])
 def test_a_right_adapter_keeps_every_promise(model, tmp_path):
     assert broken(model, tmp_path) == {}
-    kept = [out for out, _ in verdicts(model, tmp_path).values()].count("kept")
-    assert kept >= 9
+    found = verdicts(model, tmp_path)
+    assert [out for out, _ in found.values()].count("kept") >= 8
+    assert found["memory and time"][0] == "measured"  # no promise: nothing about it can be broken
 
 
 class NotNormalized(Embedder):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from harness.geometry import read_geometry
 from harness.models import Grounding, NotScorable
 from tests.harness.test_check import CARD, Embedder, Grounder, broken, verdicts
 
@@ -231,6 +232,42 @@ class Forgetful(Grounder):
 )
 def test_a_wrong_grounding_adapter_is_told_which_promise(model, promise, hint, tmp_path):
     assert hint in broken(model, tmp_path)[promise]
+
+
+class InPixels(Grounder):
+    """A grounder whose numbers are pixels of the square film; it sees that four times finer."""
+
+    counted = "pad square"
+
+    def sees(self, image):
+        frame = read_geometry("pad square").frame(*image.size())
+        return frame.pixels(image.picture()).repeat(4, axis=0).repeat(4, axis=1), frame
+
+    def counts_in(self, image):
+        return read_geometry(self.counted).frame(*image.size()).size if self.counted else None
+
+
+class OtherGrid(InPixels):
+    counted = "squash 224"
+
+
+class InThousandths(InPixels):
+    counted = ""
+
+
+def test_a_model_that_counts_pixels_must_count_those_of_its_frame(tmp_path):
+    promise = "answers in pixels of the declared frame"
+    right = verdicts(InPixels(), tmp_path)
+    assert right[promise][0] == right["pixels in the declared frame"][0] == "kept"
+    said = broken(OtherGrid(), tmp_path)
+    assert set(said) == {promise}
+    assert "has 224 x 224 pixels, the declared frame 240 x 240" in said[promise]
+    assert "limits of pixels" in said[promise]
+    assert verdicts(InThousandths(), tmp_path)[promise] == (
+        "not asked",
+        "its answers are not in pixels | ",
+    )
+    assert verdicts(Grounder(), tmp_path)[promise][0] == "not asked"
 
 
 def test_answers_out_of_order_and_forgotten_examples_are_found(tmp_path):
