@@ -50,6 +50,8 @@ _END_MARKS = re.compile(
     r"<end_of_turn>|<\|im_end\|>|<\|endoftext\|>|<eos>|</s>|<s>|<bos>|<pad>|<\|eot_id\|>"
 )
 
+LANGUAGE = re.compile(r"\Ajson[lc5]?\b", re.IGNORECASE)  # of a code fence
+
 _THING = r"[^.\n\[\](){}<>]{1,200}?"
 _ABSENT = r"(?:detected|found|seen|visible|present)"
 _NONE = re.compile(
@@ -109,7 +111,7 @@ def says_none(text: str) -> bool:
     >>> says_none("No pleural effusion detected."), says_none("I cannot help with that.")
     (True, False)
     """
-    body = text.strip().strip("`").removeprefix("json").strip()
+    body = LANGUAGE.sub("", text.strip().strip("`")).strip()
     return _NONE.fullmatch(body) is not None
 
 
