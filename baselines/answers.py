@@ -52,7 +52,9 @@ _END_MARKS = re.compile(
 
 LANGUAGE = re.compile(r"\Ajson[lc5]?\b", re.IGNORECASE)  # of a code fence
 
-_THING = r"[^.\n\[\](){}<>]{1,200}?"
+# What is denied, without a turn to something affirmed: "no edema, but an effusion is seen".
+_TURN = r"\b(?:but|however|although|though|yet|except|while|whereas)\b"
+_THING = rf"(?:(?!{_TURN})[^.,;:\n\[\](){{}}<>]){{1,200}}?"
 _ABSENT = r"(?:detected|found|seen|visible|present)"
 _NONE = re.compile(
     rf"""(?: \[\s*\] | \{{\s*\}} | null | none | n/?a | nothing

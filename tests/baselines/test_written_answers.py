@@ -11,6 +11,7 @@ import json
 import numpy as np
 import pytest
 
+from baselines.answers import says_none
 from baselines.codecs import CODECS, encode, find_codec, parse
 from harness.geometry import read_geometry
 
@@ -116,3 +117,43 @@ def test_why_an_answer_is_malformed_is_kept(answer: dict[str, bool], why: str) -
 def test_a_sentence_with_its_full_stop_is_put_into_radvlms_sentence_without() -> None:
     written = encode("radvlm", BOXES[:1], "Left nodule.", FRAME)
     assert written == "Left nodule is located at [0.50, 0.00, 1.00, 1.00]."
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "No acute process but an effusion is visible",
+        "No pneumothorax, but a left effusion is seen",
+        "No pneumothorax; a left effusion is seen.",
+        "No pneumothorax however an effusion is present",
+        "No effusion although a nodule is visible.",
+        "There is no edema, an effusion lies at the left base",
+        "There is no edema except at the left base",
+        "An effusion is visible but a nodule is not seen",
+        "An effusion is here, a nodule is not detected.",
+    ],
+)
+def test_a_denial_that_turns_into_a_finding_is_no_none(answer: str) -> None:
+    assert not says_none(answer)
+    parsed = parse("radvlm", answer, FRAME, phrase="effusion")
+    assert parsed.status == "malformed"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "No pneumothorax or effusion is seen.",
+        "No left-sided pleural effusion detected",
+        "There is no button battery.",
+        "The effusion is not visible.",
+        "No butterfly vertebra is present",
+    ],
+)
+def test_a_plain_denial_is_a_none(answer: str) -> None:
+    assert says_none(answer)
+
+
+def test_the_taught_denial_of_a_phrase_with_commas_is_a_none() -> None:
+    phrase = "opacity, left lower lobe, unchanged"
+    for codec in ("radvlm", "chexagent"):
+        assert parse(codec, f"No {phrase} detected.", FRAME, phrase=phrase).status == "empty"
