@@ -86,6 +86,12 @@ def read_tensors(file: Path, inside: str = "") -> dict[str, Tensor]:
 
 
 def _content(file: Path) -> Any:
+    if _is_program(file):
+        raise BenchError(
+            f"{file.name}: a TorchScript archive: a program, not tensors alone. Expected a state "
+            "dict. Where its source is trusted, save torch.jit.load(...).state_dict() with "
+            "safetensors."
+        )
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError):
@@ -96,6 +102,17 @@ def _content(file: Path) -> Any:
         raise BenchError(
             f"{file.name}: not a checkpoint that can be read: {type(error).__name__}: {error}"
         ) from error
+
+
+def _is_program(file: Path) -> bool:
+    """Whether `torch.load` would hand the file to `torch.jit.load`, which runs it.
+
+    Asked of torch's own reader of archives: another one could see other entries.
+    """
+    try:
+        return bool(torch._C.PyTorchFileReader(str(file)).has_record("constants.pkl"))
+    except RuntimeError:  # no archive
+        return False
 
 
 def load_strictly(module: torch.nn.Module, state: Mapping[str, Tensor], name: str) -> None:

@@ -3,12 +3,14 @@
 import json
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from baselines.biovil import BioVilImage
 from baselines.cards import load
 from baselines.checkpoint_files import read_tensors
 from harness.errors import BenchError
@@ -86,6 +88,20 @@ def test_what_holds_no_tensors_is_refused_by_name(tmp_path, content, inside, mes
     assert str(caught.value).startswith("odd.pt: ")
 
 
+@pytest.mark.filterwarnings(
+    "ignore:.torch.jit:FutureWarning", "ignore:.torch.jit:DeprecationWarning"
+)
+def test_a_torchscript_archive_is_refused_before_it_is_run(tmp_path, monkeypatch):
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "clip.pt")
+
+    def run(*_, **__):
+        raise AssertionError("the archive was run")
+
+    monkeypatch.setattr(torch.jit, "load", run)
+    with pytest.raises(BenchError, match=r"clip\.pt: a TorchScript archive.* Expected"):
+        read_tensors(tmp_path / "clip.pt")
+
+
 def test_a_checkpoint_of_another_architecture_names_what_is_missing(tiny, tmp_path):
     source = Path(tiny("tiny-cxr-clip"))
     for file in source.iterdir():
@@ -118,6 +134,19 @@ def test_biovil_spreads_each_film_over_all_grey_values_and_drops_final_marks(tin
     a, b, c = model.embed_texts(["left effusion.", "left effusion", "left. effusion"])
     assert (a == b).all()
     assert not np.allclose(a, c)
+
+
+def test_biovil_without_the_place_of_a_prior_film_is_told_by_its_tensors(tiny, films, tmp_path):
+    folder = tmp_path / "biovil"
+    shutil.copytree(tiny("tiny-biovil-t"), folder)
+    image = BioVilImage(temporal=False, size=16, blocks=(1, 1, 1, 1)).eval()
+    torch.save(image.state_dict(), folder / "image.pt")
+    model = load(card=str(folder))
+    pixels = model.towers.pixels.tensor([model.prepare_image(films[0])], "cpu")
+    with torch.inference_mode():
+        theirs = image(pixels).mean(dim=(2, 3))[0]
+    ours = model.embed_images([model.prepare_image(films[0])])[0]
+    assert np.allclose(ours, theirs / theirs.norm(), atol=1e-5)
 
 
 def test_biovil_maps_are_smoothed_and_stepped_as_published(tiny, films):
