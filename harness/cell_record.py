@@ -1,14 +1,13 @@
 """A record before it is asked, after it failed, and the parts that describe model and data."""
 
-import traceback
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 from harness.environment import environment
 from harness.errors import BenchError, printable
 from harness.exposure import exposure, worst
+from harness.hidden import place_of
 from harness.identity import key_of
 from harness.models import ModelCard
 from harness.plan import CellPlan
@@ -118,8 +117,7 @@ def failed_record(blank: RunRecord, error: Exception, dataset: Dataset) -> RunRe
 def _why(error: Exception, dataset: Dataset) -> str:
     """Type, message and place; of restricted data no message, which could quote a report."""
     name = "non-finite" if isinstance(error, NonFinite) else type(error).__name__
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" (at {Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    place = place_of(error)
     ours = isinstance(error, (NonFinite, BenchError))
     if dataset.restricted and not dataset.phantom and not ours:
         return f"{name}{place}"

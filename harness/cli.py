@@ -96,14 +96,22 @@ def main() -> None:
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in (*_FULL, errno.EIO):
             raise
-        click.echo(
-            "bench: the disk or quota is full; what is finished is kept. Free some space, or name "
-            "another folder (--out; BENCH_CACHE for caches), then run the same command again.",
-            err=True,
-        )
+        click.echo(f"bench: {printable(_disk_trouble(error))}", err=True)
         sys.exit(2)
+
+
+def _disk_trouble(error: OSError) -> str:
+    named = f" ({error.filename})" if error.filename else ""
+    if error.errno == errno.EIO:  # a read's or a write's: the number does not say
+        found, advice = f"the disk is failing{named}", "Check it"
+    else:
+        found, advice = f"the disk or quota is full{named}", "Free some space"
+    return (
+        f"{found}; what is finished is kept. {advice}, or name another folder (--out; BENCH_CACHE "
+        "for caches), then run the same command again."
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import signal
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.hidden import place_of
 from harness.process_memory import group_memory, kills_for_memory
 
 Fate = Literal["ok", "failed", "timeout", "out_of_memory"]
@@ -204,10 +204,8 @@ def _raised(error: BaseException, private: bool) -> Ended:
     # torch's OutOfMemoryError is known by name: this package does not import torch.
     name = type(error).__name__
     memory = isinstance(error, MemoryError) or name == "OutOfMemoryError"
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" (at {Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     message = "" if private or not str(error) else f": {error}"
-    return Ended("out_of_memory" if memory else "failed", f"{name}{message}{place}")
+    return Ended("out_of_memory" if memory else "failed", f"{name}{message}{place_of(error)}")
 
 
 def _crash_place(crash: Path) -> str:

@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,10 @@ from harness.ablation import (
 )
 from harness.ablation_suite import AblationSuite
 from harness.atomic import write_json, write_text
+from harness.datasets.table import dataset_spec
 from harness.errors import BenchError, printable
 from harness.executors import Executor, Kind, Order, spread
+from harness.hidden import message_hidden
 from harness.isolate import Ended
 from harness.lock import RunLock
 from harness.roots import data_roots
@@ -70,8 +72,21 @@ def ablate(suite: AblationSuite, chosen: Chosen) -> None:
 
     roots = data_roots(chosen.data)
     planned = pick(plan(suite, roots), chosen.arms)
-    if chosen.budget:
-        planned = pick(plan(_within_budget(suite, planned, chosen), roots), chosen.arms)
+    with message_hidden(f"ablate {suite.ablation}", private=_is_private(planned, roots)):
+        if chosen.budget:
+            planned = pick(plan(_within_budget(suite, planned, chosen), roots), chosen.arms)
+        _carried_out(planned, chosen)
+
+
+def _is_private(planned: "Ablation", roots: Mapping[str, Path]) -> bool:
+    """Whether an arm is trained or measured on data under a use agreement."""
+    suite = planned.suite
+    names = {one.dataset for one in (*suite.evaluations, *suite.representation.evaluations)}
+    names |= {arm.config.data.dataset for arm in planned.arms}
+    return any(dataset_spec(name).is_private(roots) for name in names)
+
+
+def _carried_out(planned: "Ablation", chosen: Chosen) -> None:
     # A report may be written while arms are trained; it reads whole files only.
     with nullcontext() if chosen.report_only else RunLock(chosen.out / ".lock"):
         write_text(chosen.out / ".gitignore", IGNORED)
@@ -175,7 +190,8 @@ def _train(planned: "Ablation", todo: "Sequence[Arm]", chosen: Chosen) -> None:
     workers = 1 if chosen.executor == "local" else chosen.workers
     kind: Kind = "processes" if chosen.executor == "local" else chosen.executor
     executor = Executor(kind, workers, folder=chosen.out / "jobs")
-    sent = [Order((order,)) for order in orders]
+    private = _is_private(planned, data_roots(chosen.data))
+    sent = [Order((order,), private) for order in orders]
     for number, (index, ended) in enumerate(spread(executor, run_arm, sent, heard), 1):
         status = _closed(orders[index], ended)
         chosen.say(f"{status}: {orders[index].arm.title} ({number} of {len(orders)})")

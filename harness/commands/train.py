@@ -1,15 +1,24 @@
 """`bench train PRESET`: LoFi from settings to a directory that `bench run` evaluates."""
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import yaml
 
 from harness.commands.options import data_option, output_options
+from harness.datasets.table import dataset_spec
 from harness.errors import BenchError
+from harness.hidden import message_hidden
+from harness.lock import RunLock
+from harness.suite_yaml import parse_value
+
+if TYPE_CHECKING:
+    from lofi.fit import Fit
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -63,29 +72,62 @@ def command(
         tracker=track,
         restart=restart,
     )
-    fit, exported, suite = _training_of(preset)
-    progress = fit(wanted, say=_voice(quiet=quiet, log_json=log_json))
-    if export is not None:
-        exported(folder / "best", export)
-        click.echo(f"exported {export}")
+    kind = _kind_of(preset)
+    with _alone(wanted, kind):
+        progress = kind.fit(wanted, say=_voice(quiet=quiet, log_json=log_json))
+        if export is not None:
+            kind.export(folder / "best", export)
+            click.echo(f"exported {export}")
     click.echo(
         f"trained {progress.step} steps: {folder / 'best'}. Evaluate it: bench run "
-        f"suites/{suite}.yaml --models {folder / 'best'}"
+        f"suites/{kind.suite}.yaml --models {folder / 'best'}"
     )
 
 
-def _training_of(preset: str) -> tuple[Any, Any, str]:
-    """What trains a preset, what exports the result, and the suite that evaluates it."""
-    from lofi.vlm.config import preset_names
+@dataclass(frozen=True)
+class _Kind:
+    """What reads a preset, trains it, exports the result, and the suite that evaluates that."""
+
+    read: Callable[..., Any]
+    fit: Callable[..., Any]
+    export: Callable[[Path, Path], Any]
+    suite: str
+    many: bool  # whether several processes can share its training
+
+
+def _kind_of(preset: str) -> _Kind:
+    from lofi.vlm.config import preset_names, read_vlm_preset
 
     if preset in preset_names():
         from lofi.vlm.fit import fit_vlm
         from lofi.vlm.save import export_vlm
 
-        return fit_vlm, export_vlm, "grounding"
+        return _Kind(read_vlm_preset, fit_vlm, export_vlm, "grounding", many=False)
+    from lofi.config import read_preset
     from lofi.fit import export, fit
 
-    return fit, export, "retrieval"
+    return _Kind(read_preset, fit, export, "retrieval", many=True)
+
+
+@contextmanager
+def _alone(wanted: "Fit", kind: _Kind) -> Iterator[None]:
+    """One training in the folder; the first process of several holds it for all.
+
+    Raises:
+        BenchError: another training is at work there, or several processes that cannot share it.
+            Private data: instead of an error whose message could quote them.
+    """
+    world, rank = os.environ.get("WORLD_SIZE") or "1", os.environ.get("RANK") or "0"
+    if world != "1" and not kind.many:
+        raise BenchError(
+            f"train {wanted.preset}: found {world} processes. Expected one: each would train the "
+            "whole model into the same folder. Run it without accelerate launch or torchrun."
+        )
+    data = kind.read(wanted.preset, wanted.overrides).data
+    private = dataset_spec(data.dataset).is_private(wanted.roots)
+    lock = RunLock(wanted.folder / ".lock") if rank == "0" else nullcontext()
+    with lock, message_hidden(f"train {wanted.preset}", private=private):
+        yield
 
 
 def _overrides(given: Sequence[str]) -> Mapping[str, Any]:
@@ -94,7 +136,7 @@ def _overrides(given: Sequence[str]) -> Mapping[str, Any]:
         name, equals, value = one.partition("=")
         if not equals or not name:
             raise BenchError(f"-o {one!r}: found no '='. Expected A.B=C, as training.steps=100.")
-        out[name] = yaml.safe_load(value)
+        out[name] = parse_value(value)
     return out
 
 

@@ -57,6 +57,10 @@ class DatasetSpec:
         """Whether its twin stands in: it has one and none of its trees is set."""
         return self.phantom and not any(tree in roots for tree in (*self.trees, *self.images))
 
+    def is_private(self, roots: Mapping[str, Path]) -> bool:
+        """Whether real data under a use agreement are read, of which no output may hold a word."""
+        return self.restricted and not self.is_phantom(roots)
+
 
 @dataclass(frozen=True)
 class Request:
