@@ -1,7 +1,8 @@
 """`bench fetch WHAT`: which weights are missing and how to get them; downloads only if allowed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -49,7 +50,21 @@ def _of_suite(name: str, known: set[str]) -> list[str]:
     if Path(name).name == name and Path(name).stem not in suites and not Path(name).is_file():
         raise unknown("model or suite", name, known | suites)
     suite, _ = read_suite(name)
-    return [model.target for model in suite.models if model.target in known]
+    named = [text for model in suite.models for text in (model.target, *_texts(model.options))]
+    named += [text for asked in suite.evaluations for text in _texts(asked.options)]
+    return [text for text in named if text in known]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in options: a control, a retriever or a grounder may name a model there."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, Sequence):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def _state(name: str, *, allow_download: bool) -> tuple[str, bool]:
