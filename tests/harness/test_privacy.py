@@ -21,8 +21,10 @@ REPORTS = {
     "10001217": ("Frabjous uffish catheter tip", "Frabjous catheter"),
 }
 PHRASES = ("slithy consolidation", "manxome nodule")
+SENTENCES = ("Vorpal blade at the left base", "Tulgey wood of the right lung")
+REGIONS = ("Galumphing opacity", "Outgribe effusion")
 SECRETS = ["wugly", "brillig", "mimsy", "tove", "borogove", "frabjous", "uffish", *PHRASES]
-SECRETS += ["slithy", "manxome"]
+SECRETS += ["slithy", "manxome", "vorpal", "tulgey", "galumphing", "outgribe"]
 
 
 def trees() -> Any:
@@ -42,7 +44,7 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     built = trees()
     top = tmp_path_factory.mktemp("mimic")
     mimic = built.MimicTrees(top)
-    rows = []
+    rows: list[list[Any]] = []
     for number, (patient, (findings, impression)) in enumerate(REPORTS.items(), start=1):
         report = built.REPORT.replace("Small right pleural effusion", findings)
         report = report.replace("Right effusion", impression)
@@ -51,17 +53,34 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
         path = f"files/p{patient[:2]}/p{patient}/s5000000{number}/{dicom}.jpg"
         box = (4 * number, 6, 30, 20, 80, 60)
         rows.append([dicom, "Consolidation", phrase, path, *box, "test"])
+        said = built.answer(REGIONS[number % 2], dicom, [4, 6, 30, 20])
+        built.write_qba(top / "cxr-qba", patient, f"5000000{number}", [said])
+    for number, split in enumerate(["train", "train", "validate"], start=4):
+        patient, study = f"1000{number}000", f"5000000{number}"
+        report = built.REPORT.replace("Small right pleural effusion", REPORTS["10000032"][0])
+        dicom = mimic.add(patient, study, number, split=split, report=report)
+        said = built.answer(REGIONS[number % 2], dicom, [4, 6, 30, 20])
+        built.write_qba(top / "cxr-qba", patient, study, [said])
     local = top / "ms-cxr" / "1.1.0"
     local.mkdir(parents=True)
     data = built.csv_bytes(built.MS_CXR_COLUMNS, rows)
     (local / "MS_CXR_Local_Alignment_v1.1.0.csv").write_bytes(data)
-    return {**mimic.write(), "ms-cxr": local}
+    padchest = built.PadChestTree(top / "BIMCV-Padchest-GR")
+    for number, text in enumerate(SENTENCES):
+        padchest.add(number, built.sentence(text, [0.1, 0.2, 0.6, 0.7]))
+    named = {"ms-cxr": local, "cxr-qba": top / "cxr-qba", **padchest.write()}
+    return {**mimic.write(), **named}
 
 
-def bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def flags(roots: Mapping[str, Path]) -> list[str]:
+    return [part for name, path in roots.items() for part in ("--data", f"{name}={path}")]
+
+
+def bench(folder: Path, *arguments: str, first: str = "") -> subprocess.CompletedProcess[str]:
+    """`bench` in a process of its own; `first` is run in it beforehand."""
     script = (
         f"import sys; sys.path[:0] = [{str(HERE)!r}, {str(many_processes.REPOSITORY)!r}]\n"
-        "import logging; logging.basicConfig(level=logging.DEBUG)\n"
+        f"import logging; logging.basicConfig(level=logging.DEBUG)\n{first}\n"
         "from harness.cli import main; main()"
     )
     command = [sys.executable, "-c", script, *arguments]
@@ -74,6 +93,9 @@ def suite(folder: Path) -> str:
     evaluations = [
         {"task": "retrieval", "dataset": "mimic-cxr", "split": "test"},
         {"task": "grounding", "dataset": "ms-cxr", "split": "test"},
+        {"task": "grounding", "dataset": "cxr-qba", "split": "test", "cohort": "region"},
+        {"task": "retrieval", "dataset": "padchest-gr", "split": "test"},
+        {"task": "grounding", "dataset": "padchest-gr", "split": "test"},
     ]
     models = ["oracle", "commonest-text", "text-only", *models]
     path = folder / "suite.json"
@@ -89,7 +111,7 @@ def test_no_word_of_a_report_or_phrase_reaches_any_output(
     roots: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-    data = [part for name, path in roots.items() for part in ("--data", f"{name}={path}")]
+    data = flags(roots)
     out = tmp_path / "out"
     arguments = ["--out", str(out), "--device", "cpu", *data]
     runs = [
@@ -129,9 +151,62 @@ def test_a_row_that_cannot_be_read_is_named_without_its_text(
     rows[1] = rows[1].replace(",4,6,30,20,", ",4,6,-30,20,")
     (damaged / table.name).write_text("\n".join(rows))
     named = {**roots, "ms-cxr": damaged}
-    data = [part for name, path in named.items() for part in ("--data", f"{name}={path}")]
+    data = flags(named)
     grounding = ["-o", "evaluations.0.task=grounding", "-o", "evaluations.0.dataset=ms-cxr"]
     out = ["--out", str(tmp_path / "o")]
     done = bench(tmp_path, "run", suite(tmp_path), *out, *grounding, *data)
     assert not leaks(done.stdout + done.stderr)
     assert damaged.name in done.stdout + done.stderr
+
+
+TINY = {
+    "name": "tiny",
+    "towers": {"image_size": 32, "patch_size": 8, "channels": 1, "hidden_size": 32, "layers": 1}
+    | {"heads": 2, "text_layers": 1, "max_tokens": 16},
+    "decoder": {"hidden_size": 32, "layers": 1, "heads": 2, "head_dim": 16, "mlp_size": 32},
+    "data": {"dataset": "mimic-cxr", "boxes": "region", "vocabulary": 300},
+    "training": {"steps": 1, "batch_size": 2},
+}
+QUOTING_BUILD = """
+import lofi.fit
+def quote(config, texts):
+    raise RuntimeError(" | ".join(texts))
+lofi.fit.build = quote
+"""
+QUOTING_ARM = "import lofi.ablate_arm, unruly; lofi.ablate_arm.run_arm = unruly.quote"
+
+
+def preset(folder: Path) -> str:
+    (folder / "tiny.yaml").write_text(json.dumps(TINY))
+    return str(folder / "tiny.yaml")
+
+
+def test_a_training_that_fails_says_no_word_of_what_it_read(
+    roots: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    asked = ["train", preset(tmp_path), "--out", str(tmp_path / "o"), "--device", "cpu"]
+    done = bench(tmp_path, *asked, *flags(roots), first=QUOTING_BUILD)
+    assert done.returncode == 2, done.stderr[-2000:]
+    assert "RuntimeError (at <string>:" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not leaks(done.stdout + done.stderr)
+
+
+def test_an_arm_that_fails_says_no_word_of_what_it_read(
+    roots: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    asked = {"task": "retrieval", "dataset": "mimic-cxr", "split": "test"}
+    ablation = {"ablation": "a", "preset": preset(tmp_path), "losses": ["sigmoid"], "seeds": [0]}
+    ablation |= {"evaluations": [asked], "representation": {"steps": 0}}
+    file, out = tmp_path / "ablation.yaml", tmp_path / "o"
+    file.write_text(json.dumps(ablation))
+    arguments = ["ablate", str(file), "--out", str(out), "--device", "cpu", *flags(roots)]
+    done = bench(tmp_path, *arguments, first=QUOTING_ARM)
+    assert done.returncode == 1, done.stderr[-2000:]
+    assert "RuntimeError (at unruly.py:" in done.stderr
+    assert not leaks(done.stdout + done.stderr)
+    records = [path.read_text() for path in out.rglob("*.json")]
+    assert any("RuntimeError (at unruly.py:" in text for text in records)
+    assert not any(map(leaks, records))

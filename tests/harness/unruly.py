@@ -95,3 +95,7 @@ def ignore_signals(_: Tell) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     hang(_)
+
+
+def quote(_: Tell, *__: Any) -> None:
+    raise RuntimeError("the report says: slithy consolidation")
