@@ -4,9 +4,17 @@ A card is all that a new model of a known family needs. Every section is optiona
 family asks for it; an unknown key is an error.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 from baselines.codecs import find_codec
 from baselines.revisions import is_commit
@@ -14,9 +22,23 @@ from harness.errors import BenchError
 from harness.geometry import read_geometry
 from harness.heatmap import Interpolation
 
-Family = Literal[
-    "openclip", "hf_dual", "checkpoint", "pair_scorer", "hf_vlm", "hf_detector", "external"
+# The library is called open_clip, and so is its family in much that is written about it.
+Family = Annotated[
+    Literal[
+        "openclip", "hf_dual", "checkpoint", "pair_scorer", "hf_vlm", "hf_detector", "external"
+    ],
+    BeforeValidator(lambda name: "openclip" if name == "open_clip" else name),
 ]
+# What each family reads besides what all cards say; anything else would be ignored in silence.
+READS: Mapping[str, tuple[str, ...]] = {
+    "openclip": ("image", "text", "patches", "architecture", "embedding_size", "runtime.dtype"),
+    "hf_dual": ("image", "text", "patches", "embedding_size", "runtime"),
+    "checkpoint": ("image", "text", "patches", "architecture", "embedding_size", "runtime.dtype"),
+    "pair_scorer": ("image", "text", "patches", "architecture", "runtime.dtype"),
+    "hf_vlm": ("vlm", "runtime"),
+    "hf_detector": ("detector", "runtime.dtype"),
+    "external": ("external", "patches"),
+}
 Projection = Literal["none", "proj", "map_value", "trained"]
 
 
@@ -84,6 +106,15 @@ class ImageRules(_Section):
     std: tuple[float, ...] = ()
     scale: float = 1 / 255
     stretch: bool = False
+
+    @model_validator(mode="after")
+    def _both(self) -> "ImageRules":
+        if len(self.mean) != len(self.std):
+            raise ValueError(
+                f"mean has {len(self.mean)} numbers, std {len(self.std)}. Give both, one number "
+                "per channel, or neither where the library knows them."
+            )
+        return self
 
 
 class TextRules(_Section):
@@ -209,6 +240,12 @@ class Card(_Section):
             raise ValueError(f"family {self.family} needs a section {section!r}")
         if self.family in ("checkpoint", "pair_scorer") and not self.architecture:
             raise ValueError(f"family {self.family} needs 'architecture'")
+        unread = [name for name in self._said() if not _reads(self.family, name)]
+        if unread:
+            raise ValueError(
+                f"family {self.family} does not read {', '.join(map(repr, unread))}. It reads: "
+                f"{', '.join(READS[self.family])}. Take out what would be ignored."
+            )
         if self.runtime.remote_code and not self.source.pinned:
             raise ValueError("remote_code needs source.revision to be a commit of 40 hex digits")
         if len(self.source.sha256) not in (0, len(self.source.files)):
@@ -216,3 +253,16 @@ class Card(_Section):
         if not (self.source.hub or self.source.url):
             raise ValueError("source needs a hub repository or a url")
         return self
+
+    def _said(self) -> list[str]:
+        """What the card says of the parts that not every family has, `runtime` key by key."""
+        parts = {name.partition(".")[0] for names in READS.values() for name in names}
+        said = sorted(
+            name for name in parts & self.model_fields_set if getattr(self, name) is not None
+        )
+        runtime = sorted(f"runtime.{key}" for key in self.runtime.model_fields_set)
+        return [name for name in said if name != "runtime"] + runtime
+
+
+def _reads(family: str, name: str) -> bool:
+    return name in READS[family] or name.partition(".")[0] in READS[family]

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from baselines import carzero, medklip
 from baselines.card_schema import Card, PatchRules
 from baselines.cards import model_card
+from baselines.dual import word
 from baselines.offline import go_offline
 from baselines.pair_towers import PairTowers
 from baselines.pixels import PixelRules
@@ -65,12 +66,13 @@ class PairModel:
         """Logits, higher is closer."""
         with autocast(self.device, self.dtype):
             tokens = self.towers.images(self.pixels.tensor(images, self.device))
-            parts = [self.towers.score(tokens, block) for block in self._blocks(texts)]
+            blocks = self._blocks(self._worded(texts))
+            parts = [self.towers.score(tokens, block) for block in blocks]
         return torch.cat([part.float() for part in parts], dim=1).cpu().numpy()
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens per text, special tokens included, before any truncation."""
-        return self.towers.count(texts)
+        return self.towers.count(self._worded(texts))
 
     @torch.inference_mode()
     def ground(self, queries: Sequence[Query]) -> list[Grounding]:
@@ -83,10 +85,13 @@ class PairModel:
             tokens = self.towers.images(self.pixels.tensor(prepared, self.device))
             for query in queries:
                 row = rows[query.image]
-                texts = self.towers.texts([query.phrase])
+                texts = self.towers.texts(self._worded([query.phrase]))
                 seen = self.towers.attention(tokens[row : row + 1], texts)[0, 0]
                 answers.append(Grounding(heatmap=self._project(seen, query.image)))
         return answers
+
+    def _worded(self, texts: Sequence[str]) -> list[str]:
+        return [word(text, self.rules.text) for text in texts]
 
     def _project(self, attention: Tensor, image: Image) -> Any:
         rules = self.rules.patches or PatchRules()
@@ -118,7 +123,8 @@ def load(card: Card, weights: Weights, device: str = "cpu") -> PairModel:
     rules = card.image
     if not (rules.geometry and rules.mean and card.text):
         raise BenchError(f"{card.name}: needs image.geometry, mean, std and text")
-    pixels = PixelRules(read_geometry(rules.geometry), rules.mean, rules.std, rules.scale)
+    geometry = read_geometry(rules.geometry)
+    pixels = PixelRules(geometry, rules.mean, rules.std, rules.scale, rules.stretch)
     towers = ARCHITECTURES[card.architecture](card, weights, device)
     dtype = compute_dtype(card.runtime, device)
     return PairModel(model_card(card, weights), card, towers, pixels, device, dtype)

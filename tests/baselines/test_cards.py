@@ -52,6 +52,10 @@ MUST_HAVE = [
 ]
 
 
+DETECTOR = {"family": "hf_detector", "detector": {"threshold": 0.1}}
+VLM = {"family": "hf_vlm", "vlm": {"prompt": "{phrase}", "codec": "qwen_px", "coordinates": ""}}
+
+
 @pytest.fixture(autouse=True)
 def _empty_machine(monkeypatch, tmp_path_factory):
     """No weights anywhere: caches of the user are not looked at."""
@@ -196,6 +200,17 @@ def test_a_card_of_ones_own_reads_and_takes_its_name_from_the_file(written):
     assert (card.name, card.text.max_tokens) == ("mine", 64)
 
 
+def test_what_a_family_reads_is_taken(written):
+    card = read_card(written(**DETECTOR, runtime={"dtype": "bfloat16"}, text=None))
+    assert (card.detector.threshold, card.runtime.dtype) == (0.1, "bfloat16")
+    rules = {"attention": "eager", "dtype": "float16"}
+    assert read_card(written(**VLM, runtime=rules)).runtime.attention == "eager"
+
+
+def test_the_family_of_open_clip_has_the_librarys_name_too(written):
+    assert read_card(written(family="open_clip")).family == "openclip"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -209,6 +224,22 @@ def test_a_card_of_ones_own_reads_and_takes_its_name_from_the_file(written):
             "unknown box codec 'qwen'",
         ),
         ({"family": "checkpoint"}, "needs 'architecture'"),
+        ({"image": {"mean": [0.5] * 3}}, r"image: .*mean has 3 numbers, std 0\. Give both"),
+        (
+            {**DETECTOR, "image": {"geometry": "squash 8"}},
+            r"hf_detector does not read 'image'\. It reads: detector, runtime\.dtype\. Take",
+        ),
+        ({**DETECTOR, "runtime": {"attention": "eager"}}, "not read 'runtime.attention'"),
+        (
+            {**VLM, "image": {}, "text": {"max_tokens": 8}, "embedding_size": 8},
+            "hf_vlm does not read 'embedding_size', 'image', 'text'",
+        ),
+        ({"architecture": "ViT-B-32"}, "hf_dual does not read 'architecture'"),
+        ({"detector": {"threshold": 0.1}}, "hf_dual does not read 'detector'"),
+        (
+            {"family": "openclip", "runtime": {"attention": "eager"}},
+            "openclip does not read 'runtime.attention'",
+        ),
         ({"source": {}}, "source needs a hub repository or a url"),
         ({"runtime": {"remote_code": True}}, "needs source.revision to be a commit"),
         (

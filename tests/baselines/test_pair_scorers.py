@@ -1,13 +1,17 @@
 """Models that score pairs: the same in any block and order, each side read once."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
+import yaml
 
 from baselines import carzero, medklip
 from baselines.cards import load
+from harness.images import Image
 from harness.metrics.ranking import rank_pairs
 from harness.models import GroundingModel, NotScorable, PairScorer, Query
 from harness.samples import Dataset, ImageRef, ImageText
@@ -92,6 +96,30 @@ def test_a_query_has_the_same_map_alone_and_among_others(tiny, films, name):
         assert np.array_equal(np.isnan(alone), np.isnan(answer.heatmap))
         assert np.nanmax(np.abs(alone - answer.heatmap)) < 1e-6
         assert np.nanmin(alone) > 0
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_template_and_a_stretch_on_the_card_reach_the_model(tiny, films, tmp_path, name):
+    card = yaml.safe_load(Path(tiny(name), "card.yaml").read_text())
+    card["text"]["template"] = "there is {}"
+    card["image"]["stretch"] = True
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(card))
+    plain, told = loaded(tiny, name), load(card=str(tmp_path / "c.yaml"), path=tiny(name))
+    grey = (films[0].read() // 2 + 40).astype(np.uint8)
+    PIL.Image.fromarray(grey).save(tmp_path / "grey.png")
+    values = (grey - grey.min()).astype(np.float64)
+    PIL.Image.fromarray((values / values.max() * 255).astype(np.uint8)).save(tmp_path / "wide.png")
+    low, wide = (Image(file, tmp_path / file) for file in ("grey.png", "wide.png"))
+    assert np.array_equal(told.prepare_image(low), plain.prepare_image(wide))
+    prepared = [plain.prepare_image(wide)]
+    asked = [f"there is {text}" for text in TEXTS]
+    assert np.array_equal(told.score(prepared, TEXTS), plain.score(prepared, asked))
+    assert told.count_tokens(TEXTS) == plain.count_tokens(asked)
+    [ours], [theirs] = (
+        model.ground([Query(wide, phrase)])
+        for model, phrase in ((told, "effusion"), (plain, "there is effusion"))
+    )
+    assert np.array_equal(ours.heatmap, theirs.heatmap, equal_nan=True)
 
 
 # --- CARZero
