@@ -124,7 +124,8 @@ def test_models_that_crop_and_draw_maps_have_a_variant_that_sees_the_whole_film(
 def test_the_grounding_suite_asks_both_variants():
     suite, _ = read_suite("suites/grounding.yaml")
     names = [model.name for model in suite.models]
-    for model in ("biovil", "biovil-t", "carzero"):
+    assert {"medsiglip-448", "xraysiglip-l-16-384", "chexzero"} <= set(names)
+    for model in ("biovil", "biovil-t", "carzero", "biomedclip"):
         assert names.index(model) < names.index(f"{model}-full-field")
     variants = {m.name: m.options.get("variant") for m in suite.models if m.target == "biovil-t"}
     assert variants == {"biovil-t": None, "biovil-t-full-field": "full-field"}
