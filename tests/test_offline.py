@@ -7,6 +7,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 
 import pytest
 import sitecustomize
@@ -19,11 +20,30 @@ def test_a_connection_to_another_machine_is_refused(host: str) -> None:
 
 
 def test_a_datagram_is_refused() -> None:
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one,
-        pytest.raises(sitecustomize.Offline),
-    ):
-        one.sendto(b"x", ("192.0.2.1", 9))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        with pytest.raises(sitecustomize.Offline):
+            one.sendto(b"x", ("192.0.2.1", 9))
+        with pytest.raises(sitecustomize.Offline):
+            one.sendmsg([b"x"], [], 0, ("192.0.2.1", 9))
+
+
+@pytest.mark.parametrize(
+    "look_up", [socket.gethostbyname, socket.gethostbyname_ex, socket.gethostbyaddr]
+)
+def test_the_address_of_another_machine_is_not_asked_for(look_up: Callable[[str], object]) -> None:
+    with pytest.raises(sitecustomize.Offline):
+        look_up("huggingface.co")
+    assert look_up("127.0.0.1")
+
+
+def test_a_message_to_this_machine_arrives() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
+        here.bind(("127.0.0.1", 0))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+            one.sendmsg([b"far"], [], 0, here.getsockname())
+            one.connect(here.getsockname())
+            one.sendmsg([b"near"])
+        assert [here.recv(9), here.recv(9)] == [b"far", b"near"]
 
 
 def test_a_download_is_refused() -> None:

@@ -34,23 +34,30 @@ def block() -> None:
     if getattr(socket, "bench_is_offline", False):
         return
     socket.bench_is_offline = True  # type: ignore[attr-defined]
-    for name, place in (("connect", 0), ("connect_ex", 0), ("sendto", -1)):
+    for name, place in (("connect", 0), ("connect_ex", 0), ("sendto", -1), ("sendmsg", 3)):
         _guard(name, place)
-    look_up = socket.getaddrinfo
+    for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr"):
+        _guard_look_up(name)
 
-    def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+
+def _guard_look_up(name: str) -> None:
+    original = getattr(socket, name)
+
+    def guarded(host: Any, *args: Any, **kwargs: Any) -> Any:
         _refuse(host.decode() if isinstance(host, bytes) else host)
-        return look_up(host, *args, **kwargs)
+        return original(host, *args, **kwargs)
 
-    socket.getaddrinfo = getaddrinfo
+    setattr(socket, name, guarded)
 
 
 def _guard(name: str, place: int) -> None:
     original = getattr(socket.socket, name)
 
     def guarded(self: socket.socket, *args: Any) -> Any:
-        if self.family != getattr(socket, "AF_UNIX", None):
-            _refuse(args[place][0])
+        # A message without an address goes where the socket was allowed to connect to.
+        address = args[place] if place < len(args) else None
+        if address is not None and self.family != getattr(socket, "AF_UNIX", None):
+            _refuse(address[0])
         return original(self, *args)
 
     setattr(socket.socket, name, guarded)
