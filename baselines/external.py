@@ -5,7 +5,8 @@ Stored answers, in the model's folder (`$BENCH_WEIGHTS/NAME`):
 - `predictions.jsonl`, one object a line: ``{"image_id", "phrase", "boxes", "scores", "text"}``.
   `boxes` are x1, y1, x2, y2 in fractions of the original film, [] says "none". With `text`, the
   model's raw answer, instead of `boxes`, the card's codec reads it. With `map`, the name of an
-  array in `maps.npz` beside it, the answer is a heat map (and may have boxes too).
+  array in `maps.npz` beside it, the answer is a heat map (and may have boxes too). An answer that
+  was cut at the limit of tokens says ``"complete": false``: it is malformed, whatever stands in it.
 - `embeddings.npz`: `image_ids` and `image_vectors`, `text_sha256` (hex, of the text in UTF-8) and
   `text_vectors`.
 - `scores.npz`, for models that score pairs and have no vectors: `image_ids`, `text_sha256` and
@@ -23,7 +24,8 @@ standard input; the worker writes ``NAME.answers.jsonl`` or ``NAME.answers.npz``
 prints the path of what it wrote. Requests and what answers them:
 
 - ``{"id", "task": "ground", "image", "phrase"}``: a line ``{"id", "boxes", "scores"}``, ``{"id",
-  "text"}``, ``{"id", "map": KEY}`` with the map in ``NAME.maps.npz``, or ``{"id", "error"}``.
+  "text"}``, ``{"id", "map": KEY}`` with the map in ``NAME.maps.npz``, or ``{"id", "error"}``;
+  ``"complete": false`` as above.
 - ``{"id", "task": "embed_image", "image"}``, ``{"id", "task": "embed_text", "text"}``: an npz of
   `ids` and `vectors`.
 - ``{"id", "task": "score", "images", "texts"}``, alone in its batch: an npz of `scores` (images,
@@ -122,6 +124,8 @@ class External:
             reason = "no answer" if answer is None else str(answer["error"])
             return Grounding(status="malformed", raw=reason)
         text = str(answer.get("text") or "")
+        if answer.get("complete") is False:
+            return Grounding(status="malformed", raw=text)
         where = f"{self.card.name}: {query.image.image_id}"
         if answer.get("map") is not None:
             shown = on_film(read_map(maps, answer["map"]), self.rules, query.image)

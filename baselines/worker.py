@@ -27,7 +27,8 @@ class CentreBox:
         Returns:
             A dictionary with `boxes` (and `scores`), with `text` for the card's codec, or with
             `map`: rows of numbers over the frame of the card's `coordinates`, NaN where the model
-            did not look.
+            did not look. With `complete` False, if generation was cut at its limit of tokens, the
+            answer is malformed.
         """
         del image, phrase
         return {"boxes": [[0.25, 0.25, 0.75, 0.75]], "scores": [0.5]}

@@ -161,6 +161,23 @@ def test_raw_text_of_a_worker_is_read_by_the_cards_codec(start, films):
     assert answer.raw == "<|box|>(10,62),(36,88)<|/box|>"
 
 
+def test_an_answer_that_was_cut_off_is_malformed_whatever_stands_in_it(start, films):
+    body = """
+        text = "<|box|>(10,62),(36,88)<|/box|>"
+        return {"text": text, **({} if phrase == "whole" else {"complete": phrase == "ended"})}
+    """
+    answers = start(body).ground([Query(films[0], p) for p in ("whole", "ended", "cut")])
+    assert [(a.status, len(a.boxes)) for a in answers] == [("ok", 1), ("ok", 1), ("malformed", 0)]
+    assert answers[2].raw == "<|box|>(10,62),(36,88)<|/box|>"
+
+
+def test_a_stored_answer_that_was_cut_off_is_malformed(card, films):
+    line = {"image_id": "film-0", "phrase": "a", "boxes": [[0, 0, 1, 1]], "complete": False}
+    Path(card, "predictions.jsonl").write_text(json.dumps(line))
+    [answer] = load(card=card).ground([Query(films[0], "a")])
+    assert (answer.status, len(answer.boxes)) == ("malformed", 0)
+
+
 def test_a_worker_that_fails_on_one_item_misses_that_item_only(start, films):
     body = """
         if phrase == "bad":
