@@ -21,11 +21,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.hidden import place_of
-from harness.process_memory import group_memory, kills_for_memory
+from harness.process_memory import group_memory, kills_for_memory, machine_memory
 
 Fate = Literal["ok", "failed", "timeout", "out_of_memory"]
 TICK = 0.2  # seconds between two looks at memory: some 500 MB at the speed of page faults
 GRACE = 10.0  # seconds a child may take to end after it has answered
+USUAL_SECONDS = 3 * 24 * 3600.0  # of an isolated cell: a weekend, and then somebody should look
+USUAL_SHARE = 0.9  # of the machine's memory: before the system chooses a process to kill
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,14 @@ class Limits:
 
     seconds: float | None = None
     memory: int | None = None
+
+
+def usual_limits(given: Limits) -> Limits:
+    """The limits given, and where one is not: three days, nine tenths of the machine's memory."""
+    return Limits(
+        seconds=USUAL_SECONDS if given.seconds is None else given.seconds,
+        memory=int(USUAL_SHARE * machine_memory()) if given.memory is None else given.memory,
+    )
 
 
 @dataclass(frozen=True)

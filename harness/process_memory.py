@@ -1,9 +1,11 @@
 """How much memory a group of processes uses, and whether the system has run out of it."""
 
+import os
 import subprocess
 from pathlib import Path
 
 PROC = Path("/proc")
+CGROUP = Path("/sys/fs/cgroup/memory.max")  # of a container, version 2
 
 
 def group_memory(group: int, cap: int | None = None) -> int:
@@ -20,6 +22,15 @@ def group_memory(group: int, cap: int | None = None) -> int:
         return resident
     shares = [_kilobytes(folder / "smaps_rollup", "Pss:") for folder in members]
     return sum(shares) * 1024 or resident
+
+
+def machine_memory() -> int:
+    """Bytes that all processes here may use together: the machine's, or less in a container."""
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return min(whole, int(CGROUP.read_text()))
+    except (OSError, ValueError):  # no container, or one that may use "max"
+        return whole
 
 
 def kills_for_memory() -> int | None:

@@ -9,7 +9,7 @@ from harness.bank import Banks, with_bank
 from harness.data_access import DataAccess, Loaded
 from harness.errors import BenchError, printable
 from harness.executors import Executor, Order, spread
-from harness.isolate import Ended, run_isolated
+from harness.isolate import Ended, run_isolated, usual_limits
 from harness.models import ModelCard
 from harness.plan import CellPlan
 from harness.ranks import ALONE
@@ -141,7 +141,7 @@ class _Listener:
 def _isolated(attempt: Attempt) -> tuple[RunRecord, bool]:
     listener = _Listener(attempt, attempt.progress)
     order = _order(attempt)
-    limits = attempt.settings.executor.limits
+    limits = usual_limits(attempt.settings.executor.limits)
     return listener.closed(
         run_isolated(
             work, *order.arguments, limits=limits, heard=listener.hear, private=order.private

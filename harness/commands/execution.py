@@ -35,11 +35,12 @@ def execution_options(command: Command) -> Command:
         ),
         click.option(
             "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES",
-            help="For each cell; implies --isolate.",
+            help="For each cell; implies --isolate (an isolated cell without it: three days).",
         ),
         click.option(
             "--memory", type=click.FloatRange(min=0, min_open=True), metavar="GB",
-            help="Resident memory for each cell; implies --isolate.",
+            help="Resident memory for each cell; implies --isolate (an isolated cell without it: "
+            "nine tenths of the machine's).",
         ),
     )  # fmt: skip
     for option in reversed(options):

@@ -12,8 +12,10 @@ from click.testing import CliRunner, Result
 import harness.run
 from harness.cli import cli
 from harness.data_access import DataAccess
-from harness.isolate import Limits, run_isolated
+from harness.executors import Executor
+from harness.isolate import Ended, Limits, run_isolated
 from harness.plan import CellPlan
+from harness.process_memory import machine_memory
 from harness.registry import Entry, Handle
 from harness.run import Settings, run_cells
 from harness.suite_schema import Evaluation, ModelReference
@@ -112,6 +114,44 @@ def test_an_external_model_is_isolated_without_being_asked_to(tmp_path: Path) ->
     assert "segmentation fault" in record.reason
     assert record.model.family == "external"
     assert record.key == plan.key(plan.handle.card(), access.load(plan.evaluation).dataset)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (Limits(), Limits(3 * 86400.0, 900)),
+        (Limits(seconds=5.0), Limits(5.0, 900)),
+        (Limits(memory=7), Limits(3 * 86400.0, 7)),
+    ],
+)
+def test_an_isolated_cell_has_limits_that_nobody_gave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: Limits, expected: Limits
+) -> None:
+    used = []
+
+    def noted(*_: Any, limits: Limits, **__: Any) -> Ended:
+        used.append(limits)
+        return Ended("failed", "not run")
+
+    monkeypatch.setattr("harness.isolate.machine_memory", lambda: 1000)
+    monkeypatch.setattr(harness.run, "run_isolated", noted)
+    entry = Entry("card", "suite_models:segfaults", "suite_models:describe_external")
+    plan = plan_of(Handle(ModelReference(name="worker"), entry))
+    settings = Settings(tmp_path, device="cpu", executor=Executor(limits=given))
+    list(run_cells([plan], DataAccess({"manifest": EXAMPLE}), settings))
+    assert used == [expected]
+
+
+def test_a_container_s_memory_is_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.process_memory.CGROUP", tmp_path / "memory.max")
+    whole = machine_memory()
+    assert whole > 2**20
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine_memory() == whole
+    (tmp_path / "memory.max").write_text("1048576\n")
+    assert machine_memory() == 2**20
 
 
 def test_cells_over_processes_give_the_rows_of_a_plain_run(tmp_path: Path) -> None:
