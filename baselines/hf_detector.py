@@ -1,6 +1,6 @@
 """Family `hf_detector`: open-vocabulary detectors that give scored boxes for a phrase.
 
-GroundingDINO and its MM variant, OWLv2. The phrase is one query; labels that a detector makes of
+GroundingDINO, OWLv2. The phrase is one query; labels that a detector makes of
 its parts are ignored, scores decide the order.
 """
 

@@ -1,6 +1,6 @@
 """Family `hf_vlm`: generative models that write boxes as text.
 
-MedGemma, Qwen2.5-VL and Qwen3-VL, CheXOne, RadVLM, InternVL3, PaliGemma 2, Florence-2, Kosmos-2.
+MedGemma, Qwen2.5-VL and Qwen3-VL, CheXOne, RadVLM, InternVL3, PaliGemma 2, Florence-2.
 The library's own processor makes pixels and tokens; the card says what is done to a film before
 it, how the model is asked, and in which frame its numbers are meant.
 """

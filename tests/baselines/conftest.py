@@ -10,6 +10,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from harness.images import Image
+from tests.harness.test_images import write_dicom
 
 
 @pytest.fixture(autouse=True)
@@ -50,11 +51,20 @@ def films(tmp_path_factory) -> list[Image]:
     return images
 
 
+REAL = "RG1_UNCR.dcm"  # comes with the pydicom-data package
+
+
 @pytest.fixture(scope="session")
 def deep_films(tmp_path_factory) -> list[Image]:
-    """A 16-bit PNG, and a real 15-bit MONOCHROME1 film where pydicom has brought it."""
+    """A 16-bit PNG, a 15-bit MONOCHROME1 film, and a real one of that kind where there is one.
+
+    A test of its own says whether the real one was there (`test_right_inputs`).
+    """
     folder = tmp_path_factory.mktemp("deep")
     values = np.random.default_rng(0).integers(500, 9000, (90, 70)).astype(np.uint16)
     PIL.Image.fromarray(values).save(folder / "deep.png")
-    film = get_testdata_file("RG1_UNCR.dcm", download=False)
-    return [Image("deep", folder / "deep.png")] + ([Image("dcm", Path(film))] if film else [])
+    tags = {"PhotometricInterpretation": "MONOCHROME1", "BitsStored": 15, "HighBit": 14}
+    write_dicom(folder / "inverted.dcm", values.T * 3, **tags)
+    found = [Image(name, folder / name) for name in ("deep.png", "inverted.dcm")]
+    film = get_testdata_file(REAL, download=False)
+    return [*found, Image(REAL, Path(film))] if film else found

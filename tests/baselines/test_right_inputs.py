@@ -304,6 +304,12 @@ def test_a_worker_is_given_the_film_and_the_words_as_they_are(
     model.worker.stop()
 
 
+def test_a_real_film_is_among_the_deep_ones(deep_films):
+    assert {film.image_id for film in deep_films} >= {"deep.png", "inverted.dcm"}
+    if len(deep_films) < 3:
+        pytest.skip("the real 15-bit film comes with the pydicom-data package, not installed")
+
+
 def test_all_families_read_a_deep_film_through_the_same_window(deep_films):
     """One decoding of 16 bits and MONOCHROME1 stands before all families."""
     for film in deep_films:
