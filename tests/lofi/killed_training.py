@@ -2,7 +2,8 @@
 
 Each training is forked into ROOT/POINT and kills itself with SIGKILL at its POINT-th event: before
 a file or folder is opened for writing, made, moved or removed, or within a step, before or after
-the gradients. The driver prints `POINT: killed 9`, or `POINT: EVENTS` if the training ended before.
+the gradients. The driver prints `POINT: killed 9`, or `POINT: EVENTS` if the training ended before;
+ROOT/POINT.steps holds one letter for each step whose gradients were computed.
 """
 
 import itertools
@@ -44,11 +45,13 @@ def die_at(point: int, folder: Path) -> Callable[[], int]:
             event()
 
     clip = torch.nn.utils.clip_grad_norm_
+    steps = os.open(folder / f"{point}.steps", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
 
     def clip_or_die(*args: Any, **kwargs: Any) -> Any:
         event()
         norm = clip(*args, **kwargs)
         event()
+        os.write(steps, b"x")
         return norm
 
     sys.addaudithook(audit)

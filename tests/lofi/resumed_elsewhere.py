@@ -1,12 +1,14 @@
-"""A small training in one process or several, which may kill itself: FOLDER [STEP].
+"""A small training in one process or several, which may kill itself: FOLDER STEP MICRO.
 
-Every process of it dies by SIGKILL right after the checkpoint of STEP; 0 or nothing is to the end.
+Every process of it dies by SIGKILL right after the checkpoint of STEP; 0 is to the end.
+MICRO samples go through the model at a time; 0 is all of the batch.
 """
 
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -17,9 +19,10 @@ from tests.lofi.conftest import make, studies_for
 STEPS = 8
 
 
-def training(folder: Path, die_after: int = 0) -> list[dict[str, object]]:
+def training(folder: Path, die_after: int = 0, micro: int = 0) -> list[dict[str, Any]]:
     """Train on, a checkpoint after each step; the sessions it took."""
-    model = make(training={"steps": STEPS, "batch_size": 6, "checkpoint_minutes": 0.0})
+    wanted = {"steps": STEPS, "batch_size": 6, "checkpoint_minutes": 0.0, "micro_batch": micro}
+    model = make(training=wanted)
     data = studies_for(model), studies_for(model, 6, 1)
     accelerator = Accelerator(cpu=True)
     save = Run._save
@@ -40,4 +43,4 @@ def training(folder: Path, die_after: int = 0) -> list[dict[str, object]]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    training(Path(sys.argv[1]), int(sys.argv[2]))
+    training(Path(sys.argv[1]), *map(int, sys.argv[2:]))
