@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from baselines.card_schema import Card
-from baselines.codecs import find_codec
+from baselines.codecs import VERSION, find_codec
 from baselines.weights import Weights, locate
 from harness.errors import BenchError, unknown
 from harness.models import ModelCard, TrainedOn
@@ -201,6 +201,8 @@ def _preprocessing(card: Card) -> str:
         for name, section in parts.items()
         if section is not None and section.model_dump(exclude_defaults=True)
     )
+    if card.vlm or (card.external and card.external.codec):
+        said += f"; codecs: version {VERSION}"
     return said or "as the checkpoint's own processor"
 
 

@@ -28,6 +28,8 @@ from harness.boxes import Boxes
 from harness.errors import unknown
 from harness.geometry import Frame
 
+VERSION = 2  # raised when answers are read otherwise than before: stored results are made anew
+
 Size = tuple[int, int]  # width, height in pixels of the frame that coordinates speak of
 Fractions = Sequence[Sequence[float]]
 

@@ -140,6 +140,20 @@ def test_a_description_costs_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_a_new_way_of_reading_answers_makes_stored_results_anew(monkeypatch):
+    from baselines.cards import model_card
+    from baselines.weights import Weights
+
+    def told(name: str) -> str:
+        return model_card(read_card(name), Weights(Path(), "x")).preprocessing
+
+    names = ("medgemma-4b", "maira-2", "biovil-t", "gloria")
+    before = [told(name) for name in names]
+    monkeypatch.setattr("baselines.cards.VERSION", 99)
+    changed = [told(name) != old for name, old in zip(names, before, strict=True)]
+    assert changed == [True, True, False, False]
+
+
 def test_what_a_model_saw_decides_its_mark():
     def mark(name: str, dataset: str, split: str = "test") -> str:
         card = read_card(name)
