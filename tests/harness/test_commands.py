@@ -1,5 +1,6 @@
 """Commands that look: lists, predictions, plans, a viewer, a completion script."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -146,6 +147,8 @@ Load = Callable[[Any], None]
 @pytest.fixture
 def given(monkeypatch: pytest.MonkeyPatch) -> Load:
     """Sets the model that every name means."""
+    # Imported now: imported first under the patch, it would keep the fake for all later tests.
+    importlib.import_module("harness.plan")
 
     class Handle:
         def __init__(self, model: Any):
