@@ -71,6 +71,11 @@ class Together:
         """The groups of all of them."""
         return [group for one in self.optimizers for group in one.param_groups]
 
+    def set_rate(self, value: float) -> None:
+        """Let the next step be taken at this learning rate, each group at its multiple of it."""
+        for group in self.param_groups:
+            group["lr"] = value * group.get("times", 1.0)
+
     def step(self) -> None:
         """One step of each."""
         for one in self.optimizers:

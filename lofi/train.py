@@ -147,8 +147,7 @@ class Run:
         return self.progress
 
     def _step(self) -> tuple[dict[str, float], float]:
-        for group in self.optimizer.param_groups:
-            group["lr"] = group.get("times", 1.0) * rate(self.progress.step, self.settings)
+        self.optimizer.set_rate(rate(self.progress.step, self.settings))
         batch = self.ahead(self.progress.step).to(self.accelerator.device)
         weights = self.model.config.losses.model_dump()
         values = backward(self.model, batch, weights=weights, autocast=self.accelerator.autocast)

@@ -78,8 +78,7 @@ class VlmRun:
         return self.progress
 
     def _step(self) -> dict[str, float]:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate(self.progress.step, self.config.training)
+        self.optimizer.set_rate(rate(self.progress.step, self.config.training))
         step = self.steps(self.progress.step).to(self.device)
         with self._autocast():
             found = losses(

@@ -54,6 +54,9 @@ def test_norms_biases_and_the_scale_are_not_decayed():
 def test_muon_takes_the_matrices_between_vectors_and_adamw_the_rest():
     model = make(training={"optimizer": "muon"}, towers={"stem": "convolutions"})
     adamw, muon = optimizer_of(model, model.config.training).optimizers
+    both = optimizer_of(model, model.config.training)
+    both.set_rate(0.01)
+    assert [group["lr"] for group in both.param_groups] == [0.01, 0.01, 0.05]
     turned = {id(p) for group in muon.param_groups for p in group["params"]}
     rest = {id(p) for group in adamw.param_groups for p in group["params"]}
     trained = {id(p) for p in model.parameters() if p.requires_grad}
