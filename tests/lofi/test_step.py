@@ -71,6 +71,16 @@ def test_without_a_loss_the_other_gradients_are_what_they_were():
         assert torch.allclose(parts[name], grad, atol=2e-6), name
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+def test_each_loss_alone_teaches_the_image_tower(loss):
+    """Were one cut off from it, an ablation would find that it is worth nothing."""
+    only = make(losses={name: float(name == loss) for name in LOSSES})
+    _, found = gradients(only)
+    tower = [grad for name, grad in found.items() if name.startswith("towers.vision_model.enc")]
+    assert tower
+    assert all(float(grad.abs().max()) > 0 for grad in tower)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_micro_batches_give_the_gradient_of_the_whole_batch(size):
     whole, parts = make(), make(training={"micro_batch": size})
