@@ -17,6 +17,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from harness.registry import shipped_checkpoints
 from lofi.build import build as build_lofi
 from lofi.checkpoint import from_pretrained
 from lofi.config import read_preset
@@ -47,9 +48,14 @@ CHAT = (
 def starting_point(config: VlmConfig, texts: list[str]) -> LofiModel:
     """The LoFi model whose parts are taken: a trained one, or a fresh one of the preset's sizes."""
     if config.init:
-        return from_pretrained(Path(config.init))
+        return from_pretrained(lofi_folder(config.init))
     overrides = {"training.seed": config.training.seed}
     return build_lofi(read_preset(config.fresh, overrides), texts)
+
+
+def lofi_folder(named: str) -> Path:
+    """The folder of a LoFi: a shipped checkpoint's if `named` is its name, else `named` itself."""
+    return shipped_checkpoints().get(named, Path(named))
 
 
 def build(

@@ -35,17 +35,19 @@ class Episodes(Settings):
 
 
 class Hints(Settings):
-    """Extra losses of training: which finding is meant, read from inner layers by a linear map.
+    """Extra losses of training, each read by a linear map that is thrown away afterwards.
 
-    At the end of an example's boxes (`example_layer`), and where the question ends
-    (`question_layer`); `maps` weighs the tower's maps of findings. All of these are thrown away
-    afterwards.
+    `weight`: which finding is meant, at the end of an example's boxes (`example_layer`) and where
+    the question ends (`question_layer`). `where`: which cells of the picture the answer covers,
+    where the question ends, two layers later (`where_layer`). `maps`: the tower's maps of findings.
     """
 
     weight: float = Field(0.3, ge=0)
-    maps: float = Field(5.0, ge=0)
+    where: float = Field(2.0, ge=0)
+    maps: float = Field(2.0, ge=0)
     example_layer: int = Field(4, ge=1)
     question_layer: int = Field(6, ge=1)
+    where_layer: int = Field(8, ge=1)
 
 
 class Tower(Settings):
@@ -58,6 +60,7 @@ class Tower(Settings):
     cells: int = Field(16, gt=0)
     steps: int = Field(2000, ge=0)
     batch_size: int = Field(64, gt=1)
+    optimizer: Literal["adamw", "muon"] = "muon"
     learning_rate: float = Field(2e-3, gt=0)
     seed: int = 0
 
@@ -74,9 +77,8 @@ class Changes(Settings):
 class VlmConfig(Settings):
     """All of one model and its training.
 
-    `init`: a LoFi folder, whose decoder and words are taken; without one they start fresh. Or the
-    `checkpoint` of an earlier training of this kind, which goes on with as many more layers as
-    `extra_layers` now asks for.
+    `init`: a LoFi (a folder, or a shipped checkpoint by name), whose decoder and words are taken;
+    without one they start fresh.
     """
 
     name: str = "vlm-tiny"

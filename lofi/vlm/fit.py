@@ -11,9 +11,8 @@ from harness.datasets.training import TrainingSet
 from lofi.checkpoint import from_pretrained
 from lofi.fit import Fit, account_of
 from lofi.train import Progress, forget
-from lofi.vlm.build import build, fit_projector, starting_point
+from lofi.vlm.build import build, fit_projector, lofi_folder, starting_point
 from lofi.vlm.config import VlmConfig, read_vlm_preset
-from lofi.vlm.grow import earlier_hints, earlier_record, grow, is_earlier_vlm
 from lofi.vlm.read import Pool, read_pool, with_embeddings
 from lofi.vlm.tower import MapHead, map_quality, teach_tower
 from lofi.vlm.train import VlmRun
@@ -33,13 +32,8 @@ def fit_vlm(wanted: Fit, say: Say = print) -> Progress:
     pool, source = read("train", limit=wanted.limit)
     held_out, _ = read("validation", limit=config.training.validation_studies)
     if config.episodes.near_by:
-        pool = with_embeddings(pool, from_pretrained(Path(config.episodes.near_by)))
-    earlier = Path(config.init) if is_earlier_vlm(config.init) else None
-    if earlier is None:
-        parts, maps = _start(config, (pool, held_out), wanted.folder, say)
-    else:
-        parts = grow(earlier, config)
-        maps = _maps(config, pool, parts[1])
+        pool = with_embeddings(pool, from_pretrained(lofi_folder(config.episodes.near_by)))
+    parts, maps = _start(config, (pool, held_out), wanted.folder, say)
     run = VlmRun(
         parts,
         config,
@@ -50,9 +44,6 @@ def fit_vlm(wanted: Fit, say: Say = print) -> Progress:
         device=_device(wanted.device),
     )
     run.account = _account(source, pool, held_out, config)
-    if earlier is not None:
-        run.heads.load_state_dict(earlier_hints(earlier))
-        run.account |= {"earlier": earlier_record(earlier)}
     return run.to_the_end()
 
 
@@ -65,7 +56,8 @@ def _start(
     seed = config.training.seed
     parts = build(lofi, config.tower, extra_layers=config.extra_layers, seed=seed)
     tower = parts[0].model.vision_tower
-    maps = _maps(config, pool, parts[1])
+    tokens = parts[1].image_seq_length
+    maps = MapHead(config.tower.widths[-1], len(pool.by_finding), tokens, config.tower.cells)
     teach_tower(
         tower,
         maps,
@@ -82,11 +74,6 @@ def _start(
     count = sum(value.numel() for value in parts[0].parameters())
     say(f"{config.name}: {count / 1e6:.2f} M parameters, projector fitted to {share:.2f}")
     return parts, maps
-
-
-def _maps(config: VlmConfig, pool: Pool, processor: Any) -> MapHead:
-    tokens, findings = processor.image_seq_length, len(pool.by_finding)
-    return MapHead(config.tower.widths[-1], findings, tokens, config.tower.cells)
 
 
 def _device(asked: str) -> str:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from harness.boxes import Boxes
 from lofi.picture import shift, shift_boxes, to_input
 from lofi.vlm.config import Changes
 from lofi.vlm.read import Pool
@@ -52,16 +53,24 @@ def finding_maps(
 ) -> Float[Tensor, "n findings cells cells"]:
     """1 where the middle of a cell lies in a box of the finding, else 0."""
     size = pool.squares.shape[-1]
-    middles = (np.arange(cells) + 0.5) / cells
     out = np.zeros((len(moves), len(findings), cells, cells), np.float32)
     for row, (image, (right, down)) in enumerate(moves.items()):
         for phrase in (one for one in pool.phrases[image] if one.finding in findings):
-            for box in shift_boxes(phrase.boxes, right / size, down / size):
-                across = (middles > box[0]) & (middles < box[2])
-                along = (middles > box[1]) & (middles < box[3])
-                inside = out[row, findings[phrase.finding]]
-                inside[np.ix_(_some(along, box[1::2]), _some(across, box[::2]))] = 1
+            boxes = shift_boxes(phrase.boxes, right / size, down / size)
+            inside = out[row, findings[phrase.finding]]
+            np.maximum(inside, box_map(boxes, cells), out=inside)
     return torch.from_numpy(out)
+
+
+def box_map(boxes: Boxes, cells: int) -> Float[np.ndarray, "cells cells"]:
+    """1 where the middle of a cell lies in a box, else 0; no box is left without a cell."""
+    middles = (np.arange(cells) + 0.5) / cells
+    out = np.zeros((cells, cells), np.float32)
+    for box in boxes:
+        across = (middles > box[0]) & (middles < box[2])
+        along = (middles > box[1]) & (middles < box[3])
+        out[np.ix_(_some(along, box[1::2]), _some(across, box[::2]))] = 1
+    return out
 
 
 def _some(inside: np.ndarray, edges: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from harness.boxes import Boxes
 from lofi.location import boxes_answer
 from lofi.losses import IGNORED
 from lofi.prompt import END, HEAD, MIDDLE
@@ -22,7 +23,8 @@ class Conversations:
     """Padded ids, what each position should predict, which images stand where, and the hints.
 
     `images`: places in the pool in reading order, all conversations after each other. Hints are
-    (row, position, finding): `examples` where boxes end, `questions` where an answer begins.
+    (row, position, finding): `examples` where boxes end, `questions` where an answer begins, and
+    `wanted` the boxes of each of these answers.
     """
 
     ids: Int[Tensor, "n length"]
@@ -30,6 +32,7 @@ class Conversations:
     images: tuple[int, ...]
     examples: tuple[tuple[int, int, str], ...]
     questions: tuple[tuple[int, int, str], ...]
+    wanted: tuple[Boxes, ...]
 
     def to(self, device: Any) -> "Conversations":
         """The same on a device."""
@@ -59,7 +62,7 @@ class Writer:
 
     def training(self, episodes: Sequence[Sequence[Turn]]) -> Conversations:
         """Whole conversations, padded on the right."""
-        rows, examples, questions = [], [], []
+        rows, examples, questions, wanted = [], [], [], []
         for row, turns in enumerate(episodes):
             ids, labels = [self.start], [IGNORED]
             for turn in turns:
@@ -70,13 +73,15 @@ class Writer:
                 labels += [IGNORED] * (len(asked) - 1) + told + [IGNORED]
                 if turn.learned:
                     questions.append((row, len(ids) - len(answer) - 1, turn.finding))
+                    wanted.append(turn.boxes)
                 examples.append((row, len(ids) - 1, turn.finding))
             rows.append((ids, labels))
         width = max(len(ids) for ids, _ in rows)
         ids = torch.tensor([one + [self.pad] * (width - len(one)) for one, _ in rows])
         labels = torch.tensor([one + [IGNORED] * (width - len(one)) for _, one in rows])
         images = tuple(turn.image for turns in episodes for turn in turns)
-        return Conversations(ids, labels, images, tuple(examples), tuple(questions))
+        hints = (tuple(examples), tuple(questions), tuple(wanted))
+        return Conversations(ids, labels, images, *hints)
 
     def asking(self, episodes: Sequence[Sequence[Turn]]) -> tuple[Tensor, Tensor]:
         """Conversations up to the last question, padded on the left, and their mask."""

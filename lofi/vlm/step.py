@@ -1,9 +1,8 @@
 """The loss of one step: the answers, and the hints that teach what an example shows."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -16,34 +15,45 @@ from lofi.losses import IGNORED
 from lofi.picture import shift_boxes
 from lofi.vlm.config import Hints, VlmConfig
 from lofi.vlm.episodes import Turn, draw_episodes, shares_at
-from lofi.vlm.pictures import changed_pixels, draw_moves, finding_maps
+from lofi.vlm.pictures import box_map, changed_pixels, draw_moves, finding_maps
 from lofi.vlm.read import Pool
 from lofi.vlm.sequences import Conversations, Writer
 from lofi.vlm.tower import MapHead
 
-Autocast = Callable[[], AbstractContextManager[None]]
+Place: TypeAlias = tuple[int, int, str]  # row, position, finding
+FEW = -3.0  # the log odds that a cell starts with: an answer covers few
 
 
 class HintHeads(nn.Module):
-    """Linear maps from inner states and from the tower's tokens to findings, for training only."""
+    """Linear maps from inner states and the tower's tokens to findings and cells, for training."""
 
-    def __init__(self, width: int, findings: Sequence[str], maps: MapHead):
+    def __init__(self, width: int, findings: Sequence[str], maps: MapHead, cells: int):
         super().__init__()
         self.maps = maps
         self.numbers = {name: number for number, name in enumerate(findings)}
         self.example = nn.Linear(width, len(findings))
         self.question = nn.Linear(width, len(findings))
+        self.where = nn.Linear(width, cells**2)
+        nn.init.constant_(self.where.bias, FEW)
 
-    def loss(
-        self, head: nn.Linear, states: Tensor, places: Sequence[tuple[int, int, str]]
-    ) -> Tensor:
+    def loss(self, head: nn.Linear, states: Tensor, places: Sequence[Place]) -> Tensor:
         """Cross-entropy of the findings at these places."""
-        rows = torch.tensor([row for row, _, _ in places])
-        columns = torch.tensor([column for _, column, _ in places])
         wanted = torch.tensor([self.numbers[name] for _, _, name in places], device=states.device)
-        found = states[rows, columns].float()
-        found = F.rms_norm(found, found.shape[-1:])
-        return F.cross_entropy(head(found), wanted)
+        return F.cross_entropy(head(_at(states, places)), wanted)
+
+    def where_loss(
+        self, states: Tensor, places: Sequence[Place], wanted: Float[Tensor, "n cells cells"]
+    ) -> Tensor:
+        """Cross-entropy of every cell of the answers that begin after these places."""
+        found = self.where(_at(states, places))
+        return F.binary_cross_entropy_with_logits(found, wanted.flatten(1))
+
+
+def _at(states: Tensor, places: Sequence[Place]) -> Float[Tensor, "n d"]:
+    rows = torch.tensor([row for row, _, _ in places])
+    columns = torch.tensor([column for _, column, _ in places])
+    found = states[rows, columns].float()
+    return F.rms_norm(found, found.shape[-1:])
 
 
 @dataclass(frozen=True)
@@ -52,13 +62,14 @@ class Step:
 
     pixels: Float[Tensor, "d 3 s s"]
     maps: Float[Tensor, "d findings cells cells"]
+    wanted: Float[Tensor, "n cells cells"]
     conversations: Conversations
     order: Tensor
 
     def to(self, device: Any) -> "Step":
         """The same on a device."""
         written = self.conversations.to(device)
-        tensors = (self.pixels.to(device), self.maps.to(device))
+        tensors = (self.pixels.to(device), self.maps.to(device), self.wanted.to(device))
         return Step(*tensors, written, self.order.to(device))
 
 
@@ -88,8 +99,10 @@ class Steps:
         places = {image: place for place, image in enumerate(distinct)}
         order = torch.tensor([places[image] for image in written.images])
         pixels = changed_pixels(self.pool, moves, self.config.changes, draw)
-        maps = finding_maps(self.pool, moves, self.numbers, self.config.tower.cells)
-        return Step(pixels, maps, written, order)
+        cells = self.config.tower.cells
+        maps = finding_maps(self.pool, moves, self.numbers, cells)
+        wanted = torch.from_numpy(np.stack([box_map(boxes, cells) for boxes in written.wanted]))
+        return Step(pixels, maps, wanted, written, order)
 
 
 def _moved(turn: Turn, move: tuple[int, int], size: int) -> Turn | None:
@@ -124,10 +137,12 @@ def losses(
         found["questions"] = heads.loss(
             heads.question, inner[hints.question_layer], written.questions
         )
+        states = inner[hints.where_layer]
+        found["where"] = heads.where_loss(states, written.questions, step.wanted)
     return found
 
 
 def total(found: dict[str, Tensor], hints: Hints) -> Tensor:
     """The answers' loss plus the weighted hints."""
-    weights = {"answers": 1.0, "maps": hints.maps}
+    weights = {"answers": 1.0, "maps": hints.maps, "where": hints.where}
     return sum(weights.get(name, hints.weight) * value for name, value in found.items())

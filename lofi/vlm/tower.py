@@ -23,7 +23,9 @@ from torch.nn import functional as F
 from transformers import TimmWrapperConfig
 
 from harness.atomic import write_bytes
+from lofi.config import Training
 from lofi.picture import to_input
+from lofi.schedule import optimizer_of, rate
 from lofi.vlm.config import Changes, Tower
 from lofi.vlm.pictures import changed_pixels, draw_moves, finding_maps, rgb
 from lofi.vlm.read import Pool
@@ -72,8 +74,14 @@ class MapHead(nn.Module):
         return grid.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
 
     def loss(self, tokens: Tensor, maps: Tensor) -> Tensor:
-        """Cross-entropy of every cell."""
-        return F.binary_cross_entropy_with_logits(self(tokens), maps)
+        """Cross-entropy of every cell, where one inside a small lesion counts more.
+
+        A lesion of n cells weighs as its width, not as its area: each of its cells by 1.25 of the
+        grid's side over the root of n.
+        """
+        covered = maps.sum((2, 3), keepdim=True).clamp_min(1)
+        weight = 1 + maps * (1.25 * maps.shape[-1] / covered.sqrt() - 1).clamp_min(0)
+        return F.binary_cross_entropy_with_logits(self(tokens), maps, weight)
 
 
 def teach_tower(
@@ -95,11 +103,11 @@ def teach_tower(
         both.load_state_dict(load_file(str(file)))
         return
     numbers = {name: number for number, name in enumerate(pool.by_finding)}
-    optimizer = torch.optim.AdamW(both.parameters(), lr=settings.learning_rate, weight_decay=0.05)
+    schedule = _schedule(settings)
+    optimizer = optimizer_of(both, schedule)
     both.train()
     for step in range(settings.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * _factor(step, settings.steps)
+        optimizer.set_rate(rate(step, schedule))
         draw = np.random.default_rng([settings.seed, 9, step])
         size = min(settings.batch_size, len(pool))
         images = np.sort(draw.choice(len(pool), size, replace=False)).tolist()
@@ -120,11 +128,16 @@ def teach_tower(
     write_bytes(file, save(both.state_dict()))
 
 
-def _factor(step: int, steps: int) -> float:
+def _schedule(settings: Tower) -> Training:
     """Linear warm-up over a twentieth, then a cosine to a fiftieth."""
-    warm = max(steps // 20, 1)
-    cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
-    return min((step + 1) / warm, 1.0) * (0.02 + 0.98 * cosine)
+    return Training(
+        steps=max(settings.steps, 1),
+        optimizer=settings.optimizer,
+        learning_rate=settings.learning_rate,
+        warmup=max(settings.steps // 20, 1),
+        final_rate=0.02,
+        weight_decay=0.05,
+    )
 
 
 @torch.no_grad()

@@ -17,7 +17,6 @@ from lofi.schedule import optimizer_of, rate
 from lofi.train import Progress
 from lofi.vlm.attention import use_float32_attention
 from lofi.vlm.config import VlmConfig
-from lofi.vlm.grow import HINTS
 from lofi.vlm.read import Pool
 from lofi.vlm.save import load_state, save_vlm, write_vlm
 from lofi.vlm.sequences import Writer
@@ -26,6 +25,7 @@ from lofi.vlm.tower import MapHead
 from lofi.vlm.validate import validate
 
 Say = Callable[[str], None]
+HINTS = "hints.pt"
 VALIDATION_QUERIES = 96
 
 
@@ -50,7 +50,8 @@ class VlmRun:
         self.steps = Steps(self.pool, config, self.writer)
         torch.manual_seed(config.training.seed)
         width = self.model.config.get_text_config().hidden_size
-        self.heads = HintHeads(width, list(self.pool.by_finding), maps)
+        cells = config.tower.cells
+        self.heads = HintHeads(width, list(self.pool.by_finding), maps, cells)
         self.trained = nn.ModuleList([self.model, self.heads]).to(device).train()
         use_float32_attention(self.model)
         self.optimizer = optimizer_of(self.trained, config.training)

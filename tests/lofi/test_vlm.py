@@ -67,7 +67,7 @@ def config_of(**changes) -> VlmConfig:
     values = {
         "extra_layers": 1,
         "episodes": {"turns": 3, "images": 12, "groups": 2},
-        "hints": {"example_layer": 1, "question_layer": 2},
+        "hints": {"example_layer": 1, "question_layer": 2, "where_layer": 2},
         "tower": TOWER.model_dump(),
         "training": {
             "steps": 4,
@@ -234,13 +234,13 @@ def test_shared_images_give_what_each_conversation_alone_gives(parts) -> None:
     model, processor = parts
     pool, config, writer = pool_of(), config_of(), Writer(processor)
     step = Steps(pool, config, writer)(0)
-    heads = HintHeads(32, list(pool.by_finding), maps_of())
+    heads = HintHeads(32, list(pool.by_finding), maps_of(), cells=4)
     model.train()
     found = losses(model, heads, step, hints=config.hints, soft=writer.soft)
     logits = answers(parts, step.conversations.ids, step.pixels[step.order])
     kept = step.conversations.labels != IGNORED
     alone = torch.nn.functional.cross_entropy(logits[kept], step.conversations.labels[kept])
-    assert set(found) == {"answers", "maps", "examples", "questions"}
+    assert set(found) == {"answers", "maps", "examples", "questions", "where"}
     assert found["answers"].item() == pytest.approx(alone.item(), rel=1e-4)
 
 

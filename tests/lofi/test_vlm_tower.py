@@ -69,7 +69,7 @@ def test_a_picture_is_changed_no_more_than_the_settings_say() -> None:
 
 def test_a_tower_learns_where_each_finding_lies(tmp_path) -> None:
     before = map_quality(*taught(tmp_path / "a", steps=0), pool_of(48), pool_of(24, 1))
-    after = map_quality(*taught(tmp_path / "b", steps=80), pool_of(48), pool_of(24, 1))
+    after = map_quality(*taught(tmp_path / "b", steps=160), pool_of(48), pool_of(24, 1))
     assert set(after) == set(FINDINGS)
     for name in FINDINGS:
         assert after[name] > max(before[name], 0.7)
