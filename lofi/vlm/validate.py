@@ -1,6 +1,7 @@
 """Does it use its examples? Grounding of held-out names after none, right and wrong examples."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,8 @@ def validate(
     """The mIoU on the padded square for each kind of context; `count` queries at most.
 
     `made-up/k`: a held-out name after k examples of it; `made-up/other`: after four examples of
-    other findings under other names; `made-up/swapped`: right examples whose boxes were exchanged
-    among them; `familiar/k`: its own phrase after k examples of anything; `copy`: the boxes of the
+    other findings under other names; `made-up/swapped`: the right examples with the boxes of those
+    others; `familiar/k`: its own phrase after k examples of anything; `copy`: the boxes of the
     last example.
     """
     draw = np.random.default_rng([seed, 7])
@@ -45,7 +46,8 @@ def validate(
         [*other, query] for query, (_, other, _) in zip(queries, shown, strict=True)
     ]
     kinds["made-up/swapped"] = [
-        [*_swapped(right), query] for query, (right, _, _) in zip(queries, shown, strict=True)
+        [*_swapped(right, other), query]
+        for query, (right, other, _) in zip(queries, shown, strict=True)
     ]
     familiar = [_familiar(pool, one, draw) for one in queries]
     kinds["familiar/0"] = [[one] for one in familiar]
@@ -99,13 +101,8 @@ def _examples(
     return right, other, any_
 
 
-def _swapped(turns: Episode) -> Episode:
-    boxes = [one.boxes for one in turns]
-    turned = boxes[1:] + boxes[:1]
-    return [
-        Turn(one.image, one.phrase, other, one.finding, True)
-        for one, other in zip(turns, turned, strict=True)
-    ]
+def _swapped(turns: Episode, others: Episode) -> Episode:
+    return [replace(one, boxes=other.boxes) for one, other in zip(turns, others, strict=False)]
 
 
 def _familiar(pool: Pool, query: Turn, draw: np.random.Generator) -> Turn:

@@ -1,0 +1,40 @@
+"""The shipped vlm-tiny reads its examples: its own weights on phantoms it was not trained on."""
+
+from functools import partial
+
+import pytest
+
+from harness.registry import shipped_checkpoints
+from lofi.vlm.config import read_vlm_preset
+from lofi.vlm.read import read_pool
+from lofi.vlm.save import load_vlm, parameters_of
+from lofi.vlm.sequences import Writer
+from lofi.vlm.validate import validate
+
+STUDIES, QUERIES = 240, 80
+_quiet = partial(read_pool, split="validation", roots={}, limit=STUDIES, say=lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory) -> dict[str, float]:
+    """The mIoU of held-out names after each kind of context."""
+    config = read_vlm_preset("vlm-tiny")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        pool, _ = _quiet(config.data, size=config.tower.side)
+    model, processor = load_vlm(shipped_checkpoints()["vlm-tiny"])
+    return validate(model.eval(), Writer(processor), pool, count=QUERIES)
+
+
+def test_examples_explain_a_name_that_it_never_read(found) -> None:
+    assert found["made-up/4"] > found["made-up/0"] + 0.02
+    assert found["made-up/4"] > found["copy"] + 0.02
+
+
+def test_wrong_examples_mislead_it(found) -> None:
+    assert found["made-up/4"] > found["made-up/other"] + 0.05
+    assert found["made-up/4"] > found["made-up/swapped"] + 0.03
+
+
+def test_it_is_no_larger_than_promised() -> None:
+    assert parameters_of(shipped_checkpoints()["vlm-tiny"]) <= 5_000_000
