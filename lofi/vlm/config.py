@@ -20,8 +20,6 @@ class Episodes(Settings):
     drawn in `groups` of one finding each. `made_up` is the share of conversations whose finding
     has a name that only the examples explain; `mixed` the share of those with two findings, where
     the name decides which examples count. Both rise over the first `curriculum` share of steps.
-    `near` is the share of groups whose images are alike by the embeddings of the LoFi in
-    `near_by`, no two of one patient, as examples that were retrieved are; without it no group is.
     """
 
     turns: int = Field(5, ge=2)
@@ -30,8 +28,6 @@ class Episodes(Settings):
     made_up: float = Field(0.6, ge=0, le=1)
     mixed: float = Field(0.6, ge=0, le=1)
     curriculum: float = Field(0.3, ge=0, le=1)
-    near: float = Field(0.6, ge=0, le=1)
-    near_by: str = ""
 
 
 class Hints(Settings):
@@ -92,6 +88,20 @@ class VlmConfig(Settings):
     hints: Hints = Hints()
     data: Data = Data()
     training: Training = Training()
+
+
+def refuse_deep_hints(hints: Hints, layers: int) -> None:
+    """Do nothing if a decoder of so many layers has those that the hints read.
+
+    Raises:
+        BenchError: it has fewer.
+    """
+    deepest = max(hints.example_layer, hints.question_layer, hints.where_layer)
+    if deepest > layers:
+        raise BenchError(
+            f"hints: layer {deepest} is read, the decoder has {layers}. Expected at most {layers}. "
+            "Raise extra_layers, or lower hints.example_layer, question_layer and where_layer."
+        )
 
 
 def preset_names() -> list[str]:

@@ -4,6 +4,7 @@ An episode is a function of (seed, step) alone. The images of a step are example
 so each is encoded once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +57,6 @@ class _Maker:
     def __init__(self, pool: Pool, episodes: Episodes, draw: np.random.Generator):
         self.pool, self.episodes, self.draw = pool, episodes, draw
         self.turns = episodes.turns
-        self.alike: dict[str, list[int]] = {}  # the groups of like images, by finding
 
     def images(self) -> dict[str, list[int]]:
         """The step's images by finding: each group's own, and what else shows the finding."""
@@ -67,27 +67,12 @@ class _Maker:
         each = max(self.episodes.images // size, 2)
         drawn: set[int] = set()
         for index in chosen:
-            drawn.update(self._group(names[index], each))
+            drawn.update(self._some(self.pool.by_finding[names[index]], each))
         by_finding: dict[str, list[int]] = {}
-        for image in sorted(int(one) for one in drawn):
+        for image in sorted(drawn):
             for finding in sorted({p.finding for p in self.pool.phrases[image]}):
                 by_finding.setdefault(finding, []).append(image)
         return by_finding
-
-    def _group(self, finding: str, size: int) -> list[int]:
-        having = self.pool.by_finding[finding]
-        if self.pool.embeddings is None or self.draw.random() >= self.episodes.near:
-            return list(self.draw.choice(having, size=min(size, len(having)), replace=False))
-        group = [int(one) for one in self.pool.alike(int(self.draw.choice(having)), finding, size)]
-        if len(group) >= 2:
-            self.alike[finding] = group
-        return group
-
-    def _of(self, finding: str, images: dict[str, list[int]]) -> list[int]:
-        """Images that show the finding: all of the step, or a group that is alike."""
-        if finding not in self.alike or self.draw.random() >= self.episodes.near:
-            return images[finding]
-        return self.alike[finding]
 
     def episode(self, images: dict[str, list[int]], shares: Shares) -> list[Turn]:
         if self.draw.random() >= shares.made_up:
@@ -97,10 +82,6 @@ class _Maker:
         return self._one_name(images)
 
     def _familiar(self, images: dict[str, list[int]]) -> list[Turn]:
-        if self.alike and self.draw.random() < self.episodes.near:
-            finding = self._finding(list(self.alike))
-            shown = self._some(self.alike[finding], self.turns)
-            return [self._known_as(image, finding) for image in shown]
         every = sorted({image for group in images.values() for image in group})
         return [self._known(image) for image in self._some(every, self.turns)]
 
@@ -112,7 +93,7 @@ class _Maker:
     def _one_name(self, images: dict[str, list[int]]) -> list[Turn]:
         finding = self._finding([name for name in images if len(images[name]) >= 2])
         name = draw_name(self.draw, held_out=False)
-        shown = self._some(self._of(finding, images), self.turns)
+        shown = self._some(images[finding], self.turns)
         return [
             self._named(image, finding, name, learned=place > 0)
             for place, image in enumerate(shown)
@@ -128,7 +109,7 @@ class _Maker:
         names = [draw_name(self.draw, held_out=False) for _ in range(2)]
         familiar = self.draw.random() < 0.5
         pattern = self.draw.integers(2, size=self.turns)
-        queues = [self._some(self._of(one, images), self.turns) for one in (first, second)]
+        queues = [self._some(images[one], self.turns) for one in (first, second)]
         turns, seen, used = [], set(), set()
         for which in pattern.tolist():
             fresh = [image for image in queues[which] if image not in used]
@@ -154,6 +135,6 @@ class _Maker:
     def _finding(self, names: list[str]) -> str:
         return names[self.draw.integers(len(names))]
 
-    def _some(self, images: list[int], count: int) -> list[int]:
+    def _some(self, images: Sequence[int] | np.ndarray, count: int) -> list[int]:
         size = min(count, len(images))
         return [int(one) for one in self.draw.choice(images, size=size, replace=False)]

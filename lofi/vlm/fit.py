@@ -8,12 +8,11 @@ from typing import Any
 import torch
 
 from harness.datasets.training import TrainingSet
-from lofi.checkpoint import from_pretrained
 from lofi.fit import Fit, account_of
 from lofi.train import Progress, forget
-from lofi.vlm.build import build, fit_projector, lofi_folder, starting_point
+from lofi.vlm.build import build, fit_projector, starting_point
 from lofi.vlm.config import VlmConfig, read_vlm_preset
-from lofi.vlm.read import Pool, read_pool, with_embeddings
+from lofi.vlm.read import Pool, read_pool
 from lofi.vlm.tower import MapHead, map_quality, teach_tower
 from lofi.vlm.train import VlmRun
 
@@ -31,8 +30,6 @@ def fit_vlm(wanted: Fit, say: Say = print) -> Progress:
     read = partial(read_pool, config.data, roots=wanted.roots, size=config.tower.side, say=say)
     pool, source = read("train", limit=wanted.limit)
     held_out, _ = read("validation", limit=config.training.validation_studies)
-    if config.episodes.near_by:
-        pool = with_embeddings(pool, from_pretrained(lofi_folder(config.episodes.near_by)))
     parts, maps = _start(config, (pool, held_out), wanted.folder, say)
     run = VlmRun(
         parts,

@@ -1,23 +1,20 @@
 """Training images with what each boxed phrase speaks of, ready for episodes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
-from jaxtyping import Float32, Int, UInt8
+from jaxtyping import Int, UInt8
 
 from harness.boxes import Boxes
 from harness.cache_root import cache_root
 from harness.datasets.table import load_dataset
 from harness.datasets.training import TrainingSet, TrainingStudy
-from harness.errors import BenchError
 from harness.samples import PhraseBoxes
 from lofi.config import Data
-from lofi.model import LofiModel
-from lofi.picture import PaddedFrame, to_input
+from lofi.picture import PaddedFrame
 from lofi.read import squares_of
 from lofi.source import training_roots, training_set
 
@@ -35,16 +32,12 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Pool:
-    """Images with at least one boxed phrase; `rows` are their places in `squares`.
-
-    `embeddings`: unit rows that say which images are alike; None where nothing is known of it.
-    """
+    """Images with at least one boxed phrase; `rows` are their places in `squares`."""
 
     squares: UInt8[np.ndarray, "n s s"] = field(repr=False)
     rows: Int[np.ndarray, " m"] = field(repr=False)
     phrases: tuple[tuple[Phrase, ...], ...] = field(repr=False)
     patients: tuple[str, ...] = field(repr=False)
-    embeddings: Float32[np.ndarray, "m d"] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         """The number of images."""
@@ -59,48 +52,10 @@ class Pool:
                 found.setdefault(finding, []).append(image)
         return {name: np.array(found[name]) for name in sorted(found)}
 
-    def alike(self, image: int, finding: str, count: int) -> Int[np.ndarray, " k"]:
-        """The image and those most like it that show the finding, one of each patient.
-
-        Raises:
-            ValueError: the pool has no embeddings.
-        """
-        if self.embeddings is None:
-            raise ValueError("alike: the pool has no embeddings")
-        having = self.by_finding[finding]
-        others = having[having != image]
-        near = np.argsort(-(self.embeddings[others] @ self.embeddings[image]), kind="stable")
-        first = {self.patients[image]: image}
-        for other in others[near].tolist():
-            first.setdefault(self.patients[other], other)
-            if len(first) == count:
-                break
-        return np.array(list(first.values()))
-
     def boxes_of(self, image: int, finding: str) -> Boxes:
         """All boxes of a finding in an image, each once, sorted by x1."""
         rows = [p.boxes for p in self.phrases[image] if p.finding == finding]
         return np.unique(np.concatenate(rows), axis=0)
-
-
-def with_embeddings(pool: Pool, lofi: LofiModel, *, batch: int = 128) -> Pool:
-    """The pool with a LoFi's embeddings of its images.
-
-    Raises:
-        BenchError: the LoFi takes pictures of another size.
-    """
-    parts, size = [], lofi.towers.config.vision_config.image_size
-    if pool.squares.shape[-1] != size:
-        raise BenchError(
-            f"episodes.near_by: this LoFi takes pictures of {size} pixels, the tower of "
-            f"{pool.squares.shape[-1]}. Expected the same. Set tower.side or name another LoFi."
-        )
-    for start in range(0, len(pool), batch):
-        squares = torch.from_numpy(to_input(pool.squares[pool.rows[start : start + batch]]))
-        channels = lofi.towers.config.vision_config.num_channels
-        with torch.no_grad():
-            parts.append(lofi.embed_images(squares[:, None].expand(-1, channels, -1, -1))[0])
-    return replace(pool, embeddings=torch.cat(parts).numpy())
 
 
 def read_pool(

@@ -1,4 +1,4 @@
-"""The loss of one step: the answers, and the hints that teach what an example shows."""
+"""The loss of one step: the answers, and the hints: what an example shows, where an answer lies."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ FEW = -3.0  # the log odds that a cell starts with: an answer covers few
 class HintHeads(nn.Module):
     """Linear maps from inner states and the tower's tokens to findings and cells, for training."""
 
-    def __init__(self, width: int, findings: Sequence[str], maps: MapHead, cells: int):
+    def __init__(self, width: int, findings: Sequence[str], maps: MapHead):
         super().__init__()
         self.maps = maps
         self.numbers = {name: number for number, name in enumerate(findings)}
         self.example = nn.Linear(width, len(findings))
         self.question = nn.Linear(width, len(findings))
-        self.where = nn.Linear(width, cells**2)
+        self.where = nn.Linear(width, maps.cells**2)
         nn.init.constant_(self.where.bias, FEW)
 
     def loss(self, head: nn.Linear, states: Tensor, places: Sequence[Place]) -> Tensor:
@@ -125,20 +125,16 @@ def losses(
         token_type_ids=(written.ids == soft).long(),
         mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=features)},
         use_cache=False,
-        output_hidden_states=bool(hints.weight),
+        output_hidden_states=True,
     )
     kept = written.labels != IGNORED
     logits = model.lm_head(out.last_hidden_state[kept])
     found = {"answers": F.cross_entropy(logits.float(), written.labels[kept])}
-    if hints.weight:
-        inner = out.hidden_states
-        found["maps"] = heads.maps.loss(seen.last_hidden_state, step.maps)
-        found["examples"] = heads.loss(heads.example, inner[hints.example_layer], written.examples)
-        found["questions"] = heads.loss(
-            heads.question, inner[hints.question_layer], written.questions
-        )
-        states = inner[hints.where_layer]
-        found["where"] = heads.where_loss(states, written.questions, step.wanted)
+    inner, asked = out.hidden_states, written.questions
+    found["maps"] = heads.maps.loss(seen.last_hidden_state, step.maps)
+    found["examples"] = heads.loss(heads.example, inner[hints.example_layer], written.examples)
+    found["questions"] = heads.loss(heads.question, inner[hints.question_layer], asked)
+    found["where"] = heads.where_loss(inner[hints.where_layer], asked, step.wanted)
     return found
 
 

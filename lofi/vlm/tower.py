@@ -63,7 +63,7 @@ class MapHead(nn.Module):
     def __init__(self, width: int, findings: int, tokens: int, cells: int):
         super().__init__()
         self.side = math.isqrt(tokens)
-        self.findings, self.inner = findings, cells // self.side
+        self.findings, self.cells, self.inner = findings, cells, cells // self.side
         self.linear = nn.Linear(width, findings * self.inner**2)
         nn.init.constant_(self.linear.bias, _RARE)
 
@@ -144,9 +144,8 @@ def _schedule(settings: Tower) -> Training:
 def map_quality(tower: nn.Module, head: MapHead, taught: Pool, pool: Pool) -> dict[str, float]:
     """Area under the ROC curve of the cells of each finding, over a pool's untouched pictures."""
     numbers = {name: number for number, name in enumerate(taught.by_finding)}
-    cells = head.side * head.inner
     still = dict.fromkeys(range(len(pool)), (0, 0))
-    truth = finding_maps(pool, still, numbers, cells).numpy()
+    truth = finding_maps(pool, still, numbers, head.cells).numpy()
     scores = []
     for start in range(0, len(pool), 64):
         squares = pool.squares[pool.rows[start : start + 64]]

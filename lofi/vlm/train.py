@@ -16,7 +16,7 @@ from lofi.checkpoint import replace_folder
 from lofi.schedule import optimizer_of, rate
 from lofi.train import Progress
 from lofi.vlm.attention import use_float32_attention
-from lofi.vlm.config import VlmConfig
+from lofi.vlm.config import VlmConfig, refuse_deep_hints
 from lofi.vlm.read import Pool
 from lofi.vlm.save import load_state, save_vlm, write_vlm
 from lofi.vlm.sequences import Writer
@@ -50,8 +50,8 @@ class VlmRun:
         self.steps = Steps(self.pool, config, self.writer)
         torch.manual_seed(config.training.seed)
         width = self.model.config.get_text_config().hidden_size
-        cells = config.tower.cells
-        self.heads = HintHeads(width, list(self.pool.by_finding), maps, cells)
+        refuse_deep_hints(config.hints, self.model.config.get_text_config().num_hidden_layers)
+        self.heads = HintHeads(width, list(self.pool.by_finding), maps)
         self.trained = nn.ModuleList([self.model, self.heads]).to(device).train()
         use_float32_attention(self.model)
         self.optimizer = optimizer_of(self.trained, config.training)

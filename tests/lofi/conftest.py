@@ -9,6 +9,7 @@ from lofi.config import LofiConfig, parse
 from lofi.data import Studies, Study
 from lofi.model import LofiModel
 from lofi.read import chunks
+from tests.lofi.vlm_world import pool_of
 
 SIZE = 32
 TINY = {
@@ -93,6 +94,13 @@ def studies_for(model: LofiModel, count: int = 12, seed: int = 0) -> Studies:
 def make(**changes) -> LofiModel:
     """A fresh small model."""
     return build(settings(**changes), [text for _, text, _ in world()] * 3)
+
+
+@pytest.fixture(scope="module")
+def lofi() -> LofiModel:
+    """A LoFi with random weights that has the words of `vlm_world`."""
+    texts = [phrase.text for phrases in pool_of().phrases for phrase in phrases]
+    return build(settings(), texts).eval()
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,5 @@
 """The shipped vlm-tiny reads its examples: its own weights on phantoms it was not trained on."""
 
-from functools import partial
-
 import pytest
 
 from harness.registry import shipped_checkpoints
@@ -12,7 +10,7 @@ from lofi.vlm.sequences import Writer
 from lofi.vlm.validate import validate
 
 STUDIES, QUERIES = 240, 80
-_quiet = partial(read_pool, split="validation", roots={}, limit=STUDIES, say=lambda _: None)
+MARGIN = 0.08  # of mIoU; weights that read no examples reach 0.01 to 0.05
 
 
 @pytest.fixture(scope="module")
@@ -21,19 +19,21 @@ def found(tmp_path_factory) -> dict[str, float]:
     config = read_vlm_preset("vlm-tiny")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        pool, _ = _quiet(config.data, size=config.tower.side)
+        pool, _ = read_pool(
+            config.data, "validation", {}, size=config.tower.side, limit=STUDIES, say=lambda _: None
+        )
     model, processor = load_vlm(shipped_checkpoints()["vlm-tiny"])
     return validate(model.eval(), Writer(processor), pool, count=QUERIES)
 
 
 def test_examples_explain_a_name_that_it_never_read(found) -> None:
-    assert found["made-up/4"] > found["made-up/0"] + 0.02
-    assert found["made-up/4"] > found["copy"] + 0.02
+    assert found["made-up/4"] > found["made-up/0"] + MARGIN
+    assert found["made-up/4"] > found["copy"] + MARGIN
 
 
 def test_wrong_examples_mislead_it(found) -> None:
-    assert found["made-up/4"] > found["made-up/other"] + 0.05
-    assert found["made-up/4"] > found["made-up/swapped"] + 0.03
+    assert found["made-up/4"] > found["made-up/other"] + MARGIN
+    assert found["made-up/4"] > found["made-up/swapped"] + MARGIN
 
 
 def test_it_is_no_larger_than_promised() -> None:

@@ -8,7 +8,7 @@ from transformers import AutoModel
 from lofi.vlm.config import Changes, Tower
 from lofi.vlm.pictures import changed_pixels, draw_moves, finding_maps
 from lofi.vlm.tower import MapHead, map_quality, teach_tower, tower_config
-from tests.lofi.test_vlm import FINDINGS, SIZE, TOWER, pool_of
+from tests.lofi.vlm_world import FINDINGS, SIZE, TOWER, pool_of
 
 NUMBERS = {name: number for number, name in enumerate(FINDINGS)}
 STILL = Changes(shift=0, gain=0, tone=0, noise=0)
@@ -100,6 +100,17 @@ def test_cells_of_a_token_lie_where_the_token_lies() -> None:
         [0, 0, 0, 0],
         [0, 0, 0, 0],
     ]
+
+
+@pytest.mark.parametrize(("cells", "weight"), [(1, 5.0), (4, 2.5), (16, 1.25)])
+def test_a_lesion_weighs_as_its_width(cells: int, weight: float) -> None:
+    head = MapHead(5, findings=1, tokens=4, cells=4)
+    torch.nn.init.zeros_(head.linear.weight)
+    torch.nn.init.zeros_(head.linear.bias)  # every cell is believed by half: ln 2 each
+    maps = torch.zeros(1, 1, 4, 4)
+    maps.view(-1)[:cells] = 1
+    wanted = np.log(2) * (16 - cells + cells * weight) / 16
+    assert head.loss(torch.zeros(1, 4, 5), maps).item() == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize("side", [64, 128])
