@@ -1,10 +1,15 @@
 """Models for the tests of in-context grounding: an encoder that reads names, and a grounder."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
+from harness.images import Image
 from harness.models import Demonstration, Grounding, ModelCard, Query
+from harness.samples import Dataset, ImageRef, PhraseBoxes
+from lofi.demonstrations import Bank, joined
+from lofi.in_context import load
 
 LOADED: list[str] = []
 
@@ -80,3 +85,56 @@ def load_teller(device: str = "cpu", *, room: int = 99) -> Teller:
 def describe() -> ModelCard:
     """For references that must not load anything."""
     return Encoder.card
+
+
+ENCODER = "tests.lofi.context_models:load_encoder"
+TELLER = "tests.lofi.context_models:load_teller"
+
+
+def sample(number: int, patient: str = "", finding: str = "mass", **changes) -> PhraseBoxes:
+    """An example whose image points to `number` degrees."""
+    image = ImageRef(f"n{number}", Path(f"n{number}.png"), patient or f"p{number}", f"s{number}")
+    boxes = np.float32([[0.0, 0.0, 0.5, (number % 50 + 1) / 100]])
+    values = {"phrase": f"at {number}", "boxes": boxes, "finding": finding, **changes}
+    return PhraseBoxes(f"n{number}#1", image, **values)
+
+
+def query(number: int, patient: str = "q", finding: str = "mass") -> Query:
+    return Query(Image(f"n{number}", Path(f"n{number}.png")), f"at {number}", patient, finding)
+
+
+def bank_of(samples: list[PhraseBoxes]) -> Bank:
+    images = _directions([one.image.image_id for one in samples])
+    return Bank(samples, joined(images, None))
+
+
+class Given:
+    """A supply of a few samples, without a cache."""
+
+    phantom, device = True, "cpu"
+
+    def __init__(self, samples):
+        self.samples, self.asked = samples, []
+
+    def bank(self, evaluation, limit):
+        self.asked.append((evaluation, limit))
+        return Dataset("cxr-qba", "grounding", "train", "lesion", "1", tuple(self.samples))
+
+    def embed_images(self, model, images, handle):
+        del handle
+        return model.embed_images([model.prepare_image(image) for image in images])
+
+    def embed_texts(self, model, texts, handle):
+        del handle
+        return model.embed_texts(texts)
+
+
+def model_of(samples, queries, **options):
+    """A composed model with its examples chosen."""
+    LOADED.clear()
+    settings = {"k": 2, "similarity": "image", **options.pop("demonstrations", {})}
+    wanted = {"retriever": ENCODER, "grounder": TELLER, **options}
+    model = load("cpu", **wanted, demonstrations=settings)
+    LOADED.clear()
+    model.equip(queries, Given(samples))
+    return model
