@@ -132,11 +132,15 @@ def _model_mapping(item: Any) -> Any:
 def model_reference(text: str) -> ModelReference:
     """The reference of a model given on the command line: its row is named after what it is.
 
+    What a training wrote is named after the training: two of them stand in one table.
+
     >>> model_reference("./runs/my-model").name, model_reference("pkg.mod:load").target
     ('my-model', 'pkg.mod:load')
+    >>> model_reference("runs/train-a/best").name, model_reference("runs/train-a/model").name
+    ('train-a', 'train-a-model')
     """
     if "/" in text or text.startswith("."):
-        return ModelReference(name=Path(text).name, use=text)
+        return ModelReference(name=_name_of(Path(text)), use=text)
     if ":" in text:
         module, _, function = text.partition(":")
         last = module.rpartition(".")[2]
@@ -144,16 +148,24 @@ def model_reference(text: str) -> ModelReference:
     return ModelReference(name=text)
 
 
+def _name_of(folder: Path) -> str:
+    within = folder.parent.name
+    if not within or folder.name not in ("best", "model"):
+        return folder.name
+    return within if folder.name == "best" else f"{within}-{folder.name}"
+
+
 def pick_models(suite: Suite, names: Sequence[str]) -> Suite:
     """The suite with only these models; a reference that it does not name is added.
 
     Raises:
-        BenchError: nothing is left.
+        BenchError: two of them would be rows of one name.
     """
     if not names:
         return suite
     by_name = {model.name: model for model in suite.models}
     picked = [by_name.get(name) or model_reference(name) for name in dict.fromkeys(names)]
+    _refuse_one_name(picked)
     # A picked model that no evaluation lists by name was added by hand: all of them ask it.
     evaluations = [_admit(evaluation, picked, by_name) for evaluation in suite.evaluations]
     return suite.model_copy(update={"models": picked, "evaluations": evaluations})
@@ -166,6 +178,17 @@ def _admit(
         return evaluation
     added = [model.name for model in picked if model.name not in known]
     return evaluation.model_copy(update={"models": [*evaluation.models, *added]})
+
+
+def _refuse_one_name(picked: Sequence[ModelReference]) -> None:
+    first: dict[str, ModelReference] = {}
+    for model in picked:
+        other = first.setdefault(model.name, model)
+        if other is not model:
+            raise BenchError(
+                f"--models: {other.target} and {model.target} would both be rows named "
+                f"{model.name!r}. Rename a folder, or list them in a suite as {{name, use}}."
+            )
 
 
 def _refuse_twins(suite: Suite, path: Path) -> None:

@@ -138,6 +138,17 @@ def test_a_model_picked_twice_is_asked_once(tmp_path: Path) -> None:
     assert [m.name for m in pick_models(suite, ["oracle", "oracle"]).models] == ["oracle"]
 
 
+def test_two_trainings_stand_in_one_table_and_two_rows_of_one_name_do_not(tmp_path: Path) -> None:
+    suite, _ = read_suite(write(tmp_path, GOOD), environ={})
+    picked = pick_models(suite, ["runs/train-a/best", "runs/train-b/best", "runs/train-b/model"])
+    assert [m.name for m in picked.models] == ["train-a", "train-b", "train-b-model"]
+    assert picked.models[0].target == "runs/train-a/best"
+    with pytest.raises(BenchError, match=r"x/mine and y/mine .* 'mine'"):
+        pick_models(suite, ["x/mine", "y/mine"])
+    with pytest.raises(BenchError, match=r"oracle and other/oracle .* 'oracle'"):
+        pick_models(suite, ["oracle", "other/oracle"])
+
+
 @pytest.mark.parametrize("name", ["../../out", "a/b", ".hidden", ""])
 def test_a_suite_cannot_be_named_out_of_the_runs_folder(tmp_path: Path, name: str) -> None:
     path = write(tmp_path, GOOD.replace("suite: mine", f"suite: '{name}'"))
