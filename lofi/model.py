@@ -50,6 +50,16 @@ class LofiModel(nn.Module):
             nn.Linear(vision.hidden_size, inner), nn.GELU(), nn.Linear(inner, inner)
         )
 
+    def train(self, mode: bool = True) -> "LofiModel":
+        """As of any module, but a frozen encoder stays in evaluation.
+
+        Its batch normalization would else take the statistics of each batch, and store them.
+        """
+        super().train(mode)
+        if self.config.adapters.freeze_encoder:
+            self.towers.eval()
+        return self
+
     def save_pretrained(self, folder: str | Path, **options: Any) -> None:
         """Write the model as a directory; see `lofi.checkpoint.save_pretrained`."""
         from lofi.checkpoint import save_pretrained

@@ -206,25 +206,3 @@ def test_each_phrase_is_named_in_its_color_and_why_it_has_no_box(tmp_path, monke
 def test_an_answer_is_said_in_one_line():
     assert said(Grounding(status="empty")) == "none"
     assert said(Grounding(status="malformed", raw="[[1,")) == "unreadable answer '[[1,'"
-
-
-def test_a_frozen_encoder_is_not_trained_by_the_representation_measure(tmp_path):
-    from lofi.build import build
-    from tests.lofi.conftest import settings
-
-    source = make().eval()
-    source.save_pretrained(tmp_path / "m", record={})
-    probe = build(
-        settings(
-            towers={"pretrained": str(tmp_path / "m")},
-            adapters={"freeze_encoder": True},
-            losses={"sigmoid": 0, "captioning": 0, "grounding": 1, "dense_captioning": 0},
-        ),
-        [text for _, text, _ in world()],
-    )
-    trained = {name for name, value in probe.named_parameters() if value.requires_grad}
-    assert not any(name.startswith("towers") for name in trained)
-    assert any(name.startswith("pooling") for name in trained)
-    assert probe.config.towers.image_size == SIZE
-    for name, value in source.towers.state_dict().items():
-        assert np.array_equal(probe.towers.state_dict()[name].numpy(), value.numpy())
