@@ -10,7 +10,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from harness.images import Image
-from tests.harness.test_images import write_dicom
+from tests.harness.film_files import write_dicom
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,6 @@
 """Any bytes at all: what a user meets is an answer or a `BenchError`, never another exception.
 
-The codecs are fuzzed in `tests/baselines/test_codecs.py`.
+The codecs are fuzzed in `tests/baselines/test_codec_answers.py`.
 """
 
 import contextlib

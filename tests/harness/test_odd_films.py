@@ -9,7 +9,7 @@ import pytest
 
 from harness.images import Image, ImageUnreadable
 from harness.intensity import window_by_percentile, window_linear
-from tests.harness.test_images import read, write_dicom
+from tests.harness.film_files import read, write_dicom
 
 
 def test_values_that_are_no_numbers_are_black() -> None:

@@ -13,7 +13,7 @@ from harness.ablation import FULL
 def run_arm(tell: Callable[[Any], None], order: Any) -> str:
     """What `lofi.ablate_arm.run_arm` does; arms other than the full one wait for $ARM_GO."""
     from lofi.ablate_arm import run_arm as real
-    from tests.lofi.test_ablate_run import training_set
+    from tests.lofi.ablate_world import training_set
 
     folder = order.folder / "world"
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,113 +1,19 @@
-"""`bench ablate` from arms to report on a small world; one process stands in for many."""
+"""`bench ablate` from arms to report on a small world, and what it does not train again."""
 
 import json
-import pickle
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import PIL.Image
 import pytest
 import torch
-import yaml
-from click.testing import CliRunner
 
 from harness.ablation import FULL, read_arms
-from harness.commands.ablate import command
-from harness.datasets.training import TrainingSet, TrainingStudy
 from harness.errors import BenchError
-from harness.isolate import Ended
-from harness.samples import ImageRef
-from harness.text import sentences
 from lofi.ablate_budget import Speed
 from lofi.train import Run
-from tests.lofi.conftest import TINY, world
-
-FILMS = 36  # 24 of them with a box, so that grounding has more than 20 patients
-DECODER = {f"decoder.{key}": value for key, value in TINY["decoder"].items()}
-SUITE = {
-    "ablation": "small",
-    "losses": ["sigmoid"],
-    "seeds": [0, 1],
-    "steps": 4,
-    "evaluations": [
-        {"task": "retrieval", "dataset": "manifest", "split": "all"},
-        {"task": "grounding", "dataset": "manifest", "split": "all"},
-    ],
-    "representation": {
-        "steps": 2,
-        "set": {**DECODER, "training.batch_size": 4, "training.precision": "float32"},
-        "evaluations": [{"task": "grounding", "dataset": "manifest", "split": "all"}],
-    },
-}
-
-
-def films(folder: Path) -> Path:
-    """The small world as a manifest."""
-    folder.mkdir()
-    rows, phrases = ["image_id,file,patient_id,text_findings"], []
-    for number, (square, text, regions) in enumerate(world(FILMS, seed=9)):
-        PIL.Image.fromarray(square).save(folder / f"{number}.png")
-        rows.append(f"i{number},{number}.png,p{number},{text}")
-        phrases += [
-            {"image_id": f"i{number}", "phrase": phrase, "kind": "finding", "boxes": boxes.tolist()}
-            for phrase, boxes in regions
-        ]
-    (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
-    (folder / "phrases.jsonl").write_text("\n".join(map(json.dumps, phrases)) + "\n")
-    return folder
-
-
-def training_set(folder: Path, split: str) -> TrainingSet:
-    studies = []
-    for number, (square, text, regions) in enumerate(world(12, seed=len(split))):
-        file = folder / f"{split}-{number}.png"
-        PIL.Image.fromarray(square).save(file)
-        ref = ImageRef(f"{split}-{number}", file, f"p{number}", f"s{number}")
-        studies.append(TrainingStudy(ref, text, sentences(text), tuple(regions)))
-    return TrainingSet("mimic-cxr", split, "lesion", "phantom 1", tuple(studies), 12, {}, True)
-
-
-def here(_executor, function, orders, heard=lambda *_: None):
-    """What `spread` does, in this process."""
-    for index, order in enumerate(orders):
-        value = function(lambda text, i=index: heard(i, text), *order.arguments)
-        yield index, Ended("ok", value=value)
-
-
-def nothing(_executor, _function, orders, _heard=None):
-    """A stand-in that fails if there is anything to train."""
-    assert not orders, [order.arguments[0].arm.title for order in orders]
-    return iter(())
-
-
-class Small:
-    """An ablation folder and the command that fills it."""
-
-    def __init__(self, base: Path, patch: pytest.MonkeyPatch):
-        self.base, self.patch = base, patch
-        self.out = base / "out"
-        made = {split: training_set(base, split) for split in ("train", "validation")}
-        patch.setattr("lofi.fit.training_set", lambda _, split, *__, **___: made[split])
-        patch.setenv("BENCH_CACHE", str(base / "cache"))
-        self.films = films(base / "films")
-        self.preset = base / "preset.yaml"
-        self.preset.write_text(yaml.safe_dump(TINY))
-
-    def run(self, *options: str, spread=here, **changes):
-        self.patch.setattr("harness.commands.ablate_run.spread", spread)
-        file = self.base / "suite.yaml"
-        file.write_text(yaml.safe_dump({**SUITE, "preset": str(self.preset), **changes}))
-        named = ["--data", f"manifest={self.films}", "--out", str(self.out), "--device", "cpu"]
-        return CliRunner().invoke(command, [str(file), *named, "--quiet", *options])
-
-    def copied(self, folder: Path) -> "Small":
-        """The same, on a copy of what was written."""
-        other = object.__new__(Small)
-        other.__dict__.update({**self.__dict__, "base": folder, "out": folder / "out"})
-        shutil.copytree(self.out, other.out)
-        return other
+from tests.lofi.ablate_world import Small, here, nothing, table
 
 
 @pytest.fixture(scope="module")
@@ -118,10 +24,6 @@ def done(tmp_path_factory):
         result = small.run()
         assert result.exit_code == 0, (result.output, result.exception)
         yield small
-
-
-def table(small: Small) -> pd.DataFrame:
-    return pd.read_csv(small.out / "ablation.csv")
 
 
 def test_each_arm_of_each_seed_leaves_a_record_of_its_difference_and_curves(done):
@@ -259,38 +161,6 @@ def test_another_arm_of_the_same_name_is_refused(done, tmp_path):
     assert "losses.sigmoid=0.0, now in chunk=1" in str(result.exception)
 
 
-def test_an_arm_that_is_not_finite_is_a_failure_row_and_the_others_go_on(tmp_path, monkeypatch):
-    small = Small(tmp_path, monkeypatch)
-    changes = [{"name": "wild", "set": {"training.learning_rate": 1e30}}]
-    result = small.run(losses=["captioning"], changes=changes, seeds=[0])
-    assert result.exit_code == 1
-    records = {r.arm: r for r in read_arms(small.out)}
-    assert {name: r.status for name, r in records.items()} == {
-        "full": "ok",
-        "without-captioning": "ok",
-        "wild": "failed",
-    }
-    assert "not finite" in records["wild"].reason
-    rows = table(small)
-    wild = rows[rows["arm"] == "wild"]
-    assert set(wild["status"]) == {"failed"}
-    assert wild["difference"].isna().all()
-    others = rows[(rows["arm"] == "without-captioning") & (rows["metric"] == "miou")]
-    assert others["difference"].notna().all()
-    assert others["low"].isna().all()  # one seed: no interval
-    assert "One seed: no interval" in (small.out / "ablation.md").read_text()
-
-
-def test_a_report_of_nothing_and_a_suite_of_another_kind_are_refused(tmp_path, monkeypatch):
-    small = Small(tmp_path, monkeypatch)
-    result = small.run("--report-only", spread=nothing)
-    assert "no arm yet" in str(result.exception)
-    result = CliRunner().invoke(command, ["suites/retrieval.yaml"])
-    assert "bench run suites/retrieval.yaml" in str(result.exception)
-    result = CliRunner().invoke(command, ["--loss", "location", "--budget", "9m", "--steps", "9"])
-    assert "Give one of them" in str(result.exception)
-
-
 def test_a_killed_arm_goes_on_to_the_weights_of_one_that_was_not(done, tmp_path, monkeypatch):
     small = Small(tmp_path, monkeypatch)
     original, calls = Run._step, []
@@ -319,36 +189,6 @@ def hashes(small: Small) -> dict[tuple[str, str], str]:
         record = json.loads(file.read_text())
         found[record["model"]["name"], record["task"]] = record["model"]["weights"]
     return found
-
-
-def test_weights_whose_questions_failed_are_kept_and_asked_again(tmp_path, monkeypatch):
-    small = Small(tmp_path, monkeypatch)
-    options = ("--representation-steps", "0", "--seeds", "0")
-    with monkeypatch.context() as broken:
-        broken.setattr("lofi.adapter.LofiAdapter.ground", _fail)
-        assert small.run(*options, losses=["captioning"]).exit_code == 1
-    assert {r.status for r in read_arms(small.out)} == {"failed"}
-    monkeypatch.setattr(Run, "_step", _fail)  # nothing is trained a second time
-    assert small.run(*options, losses=["captioning"]).exit_code == 0
-    assert {r.status for r in read_arms(small.out)} == {"ok"}
-
-
-def _fail(*_args, **_options):
-    raise RuntimeError("out of luck")
-
-
-def test_a_process_that_was_lost_leaves_a_record_that_says_how(tmp_path, monkeypatch):
-    small = Small(tmp_path, monkeypatch)
-
-    def lost(_executor, _function, orders, _heard):
-        for index, order in enumerate(orders):
-            assert pickle.loads(pickle.dumps(order)) == order  # it travels to another process
-            yield index, Ended("out_of_memory", "killed by the system for want of memory")
-
-    result = small.run(spread=lost)
-    assert result.exit_code == 1
-    assert {r.status for r in read_arms(small.out)} == {"out_of_memory"}
-    assert "want of memory" in (small.out / "ablation.md").read_text()
 
 
 def test_the_steps_of_a_budget_are_measured_once_and_kept(tmp_path, monkeypatch):

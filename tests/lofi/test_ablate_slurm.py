@@ -13,8 +13,8 @@ from harness import executors
 from harness.ablation import FULL, read_arms
 from harness.commands.ablate import command
 from tests.lofi import arm_job
+from tests.lofi.ablate_world import SUITE, films
 from tests.lofi.conftest import TINY
-from tests.lofi.test_ablate_run import SUITE, films
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -9,7 +9,7 @@ import pytest
 from reports.ablation_latex import latex
 from reports.report import write_report
 from reports.runs import read_runs
-from tests.reports.test_ablation import found
+from tests.reports.arms import found
 
 pytestmark = pytest.mark.skipif(
     shutil.which("pdflatex") is None, reason="no pdflatex here (Debian: texlive-latex-recommended)"
