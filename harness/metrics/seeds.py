@@ -75,9 +75,10 @@ def seed_interval(differences: Float[np.ndarray, "seeds patients"]) -> SeedInter
 
     Two-way layout without replication: the variance of the grand mean is (MS_seed + MS_patient -
     MS_rest) / (seeds * patients), its degrees of freedom are Satterthwaite's. A negative estimate
-    of the patient component counts as 0. Never narrower than the t interval of the seeds alone:
-    where three seeds happen to agree, Satterthwaite's would promise too much (92.8 % in simulation
-    where seeds dominate).
+    of the patient component counts as 0. Never narrower than the t interval of the seeds alone, nor
+    than that of the patients with these seeds: where seeds dominate, Satterthwaite's promises too
+    much (92.8 % in simulation), and three seeds that happen to agree more than their patients allow
+    would otherwise make a difference of nothing certain.
 
     Args:
         differences: per seed and patient, e.g. `pseudo_values` of one arm minus the other's.
@@ -96,10 +97,17 @@ def seed_interval(differences: Float[np.ndarray, "seeds patients"]) -> SeedInter
         return SeedInterval(value, -math.inf, math.inf, nan, 1, patients, nan, spread, nan)
     ms_seed, ms_patient, ms_rest = squares = _mean_squares(differences)
     extra = max(ms_patient - ms_rest, 0.0)
-    error = math.sqrt((ms_seed + extra) / differences.size)
-    of_seeds = math.sqrt(ms_seed / differences.size)
     df = _satterthwaite(squares, seeds, patients)
-    half = max(_half(error, df), _half(of_seeds, float(seeds - 1)))
+    # Standard error and degrees of freedom: of both, of the seeds alone, of the patients alone.
+    bounds = [
+        (math.sqrt(square / differences.size), freedom)
+        for square, freedom in (
+            (ms_seed + extra, df),
+            (ms_seed, float(seeds - 1)),
+            (max(ms_patient, ms_rest), float(patients - 1)),
+        )
+    ]
+    half = max(_half(*bound) for bound in bounds)
     return SeedInterval(
         value,
         value - half,
@@ -109,9 +117,7 @@ def seed_interval(differences: Float[np.ndarray, "seeds patients"]) -> SeedInter
         patients,
         seed_variance=max(ms_seed - ms_rest, 0.0) / patients,
         patient_variance=extra / seeds,
-        detectable=max(
-            smallest_detectable(error, df), smallest_detectable(of_seeds, float(seeds - 1))
-        ),
+        detectable=max(smallest_detectable(*bound) for bound in bounds),
     )
 
 

@@ -60,6 +60,21 @@ def test_one_seed_says_nothing_about_seeds():
     assert (found.low, found.high) == (-np.inf, np.inf)
 
 
+def test_seeds_that_agree_by_luck_make_nothing_certain():
+    # Two samples of 100 patients flip for each seed, the same number each way: all seeds say 0.01
+    # exactly, and the patients alone leave room for 0.
+    data = np.zeros((3, 100))
+    for seed in range(3):
+        data[seed, 10 * seed : 10 * seed + 5] = 1
+        data[seed, 50 + 10 * seed : 54 + 10 * seed] = -1
+    found = seed_interval(data)
+    assert found.value == pytest.approx(0.01)
+    assert found.seed_variance == 0
+    by_patient = stats.t.interval(0.95, 99, 0.01, stats.sem(data.mean(axis=0)))
+    assert found.low <= by_patient[0] < 0 < by_patient[1] <= found.high
+    assert found.detectable > found.high - 0.01
+
+
 def test_too_few_patients_and_nan_are_refused():
     with pytest.raises(ValueError, match="3 seeds x 1 patients"):
         seed_interval(np.zeros((3, 1)))
@@ -85,3 +100,14 @@ def test_three_seeds_are_covered_at_least_as_promised(seed_sd, patient_sd, rest_
     rng = np.random.default_rng(6)
     share = np.mean([covered(rng, seed_sd, patient_sd, rest_sd) for _ in range(3000)])
     assert 0.93 <= share <= 0.97, share
+
+
+def test_where_seeds_agree_more_than_patients_allow_three_are_still_covered():
+    rng, agreeing = np.random.default_rng(7), []
+    while len(agreeing) < 300:
+        data = rng.normal(0, 0.02, (3, 1)) + rng.normal(0, 1, (3, 100))
+        by_seed = data.mean(axis=1).var(ddof=1) * 100
+        if by_seed < 0.1 * data.var(ddof=1):
+            found = seed_interval(data)
+            agreeing.append(found.low <= 0 <= found.high)
+    assert np.mean(agreeing) >= 0.93  # 0.67 without the patients' own interval
