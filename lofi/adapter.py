@@ -18,7 +18,8 @@ from lofi.generate import answer
 from lofi.location import REPORT_PROMPT, description_prompt, grounding_prompt, parse_boxes
 from lofi.model import LofiModel
 from lofi.picture import PaddedFrame, to_square
-from lofi.validate import BOX_TOKENS, embed_texts, pixels_of
+from lofi.prompt import token_counts
+from lofi.validate import embed_texts, pixels_of
 
 BATCH = 64
 
@@ -62,16 +63,15 @@ class LofiAdapter:
         return _array(embed_texts(self.model, list(texts)))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens per text before truncation."""
-        found = self.model.text_tokenizer(list(texts), add_special_tokens=False)
-        return [len(ids) for ids in found["input_ids"]]
+        """Tokens per text before truncation, special tokens included."""
+        return token_counts(self.model.text_tokenizer, texts)
 
     def ground(self, queries: Sequence[Query]) -> list[Grounding]:
         """One answer per query; an answer that cannot be read is malformed."""
         self._taught("grounding", "boxes")
         images = [query.image for query in queries]
         questions = [grounding_prompt(query.phrase) for query in queries]
-        replies, frames = self._ask(images, questions, limit=BOX_TOKENS)
+        replies, frames = self._ask(images, questions)
         out = []
         for (text, _), frame in zip(replies, frames, strict=True):
             parsed = parse_boxes(text)
@@ -85,8 +85,7 @@ class LofiAdapter:
     def caption(self, images: Sequence[Image]) -> list[str]:
         """One report per image."""
         self._taught("captioning", "reports")
-        limit = self.model.config.decoder.max_tokens
-        replies, _ = self._ask(images, [REPORT_PROMPT] * len(images), limit=limit)
+        replies, _ = self._ask(images, [REPORT_PROMPT] * len(images))
         return [_sentences(text) for text, _ in replies]
 
     def describe(self, images: Sequence[Image], boxes: Sequence[Boxes]) -> list[str]:
@@ -97,14 +96,15 @@ class LofiAdapter:
             description_prompt(frame.to_square(one))
             for frame, one in zip(frames, boxes, strict=True)
         ]
-        replies, _ = self._ask(images, questions, limit=BOX_TOKENS)
+        replies, _ = self._ask(images, questions)
         return [_sentences(text) for text, _ in replies]
 
     @torch.no_grad()
     def _ask(
-        self, images: Sequence[Image], questions: Sequence[str], *, limit: int
+        self, images: Sequence[Image], questions: Sequence[str]
     ) -> tuple[list[tuple[str, bool]], list[PaddedFrame]]:
-        """Greedy answers; an image asked about several times is encoded once."""
+        """Greedy answers, as long as taught ones; an image asked about twice is encoded once."""
+        limit = self.model.config.decoder.max_tokens
         distinct = {image.image_id: image for image in images}
         rows = {name: row for row, name in enumerate(distinct)}
         prepared = [self.prepare_image(image) for image in distinct.values()]

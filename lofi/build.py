@@ -16,6 +16,7 @@ from transformers import (
     SiglipModel,
 )
 
+from harness.registry import shipped_checkpoints
 from lofi.config import LofiConfig
 from lofi.model import LofiModel
 from lofi.pooling import pool_grid, position_codes, start_heads_at_places
@@ -31,7 +32,7 @@ def build(config: LofiConfig, texts: Iterable[str] = ()) -> LofiModel:
     With `init` the whole model is that directory's, words included.
     """
     if config.init:
-        model = LofiModel.from_pretrained(config.init)
+        model = LofiModel.from_pretrained(lofi_folder(config.init))
         model.config = settings_for(config, model)
         return model
     fresh = not (config.towers.pretrained and config.decoder.pretrained)
@@ -61,8 +62,15 @@ def settings_for(config: LofiConfig, model: LofiModel) -> LofiConfig:
     return config.model_copy(update={name: getattr(model.config, name) for name in parts})
 
 
+def lofi_folder(named: str) -> Path:
+    """The folder of a LoFi: a shipped checkpoint's if `named` is its name, else `named` itself."""
+    return shipped_checkpoints().get(named, Path(named))
+
+
 def as_built(config: LofiConfig, towers: SiglipModel) -> LofiConfig:
-    """The settings with the sizes that pretrained towers really have."""
+    """The settings with the sizes that pretrained towers really have; fresh ones have their own."""
+    if not config.towers.pretrained:
+        return config
     vision, text = towers.config.vision_config, towers.config.text_config
     sizes = {
         "image_size": vision.image_size,
@@ -79,8 +87,9 @@ def _towers(config: LofiConfig, small: Any) -> tuple[SiglipModel, Any]:
     pretrained = config.towers.pretrained
     if not pretrained:
         return _fresh_towers(config, small), small
-    if (Path(pretrained) / "training.json").is_file():
-        source = LofiModel.from_pretrained(pretrained)
+    folder = lofi_folder(pretrained)
+    if (folder / "training.json").is_file():
+        source = LofiModel.from_pretrained(folder)
         return source.towers, source.text_tokenizer
     return SiglipModel.from_pretrained(pretrained), _tokenizer(pretrained, small)
 

@@ -124,7 +124,7 @@ class Data(Settings):
 
 
 class Training(Settings):
-    """The schedule; `minutes` ends a run early and says so in the training record."""
+    """The schedule, how it is computed, and how often it is saved and validated."""
 
     steps: int = Field(1000, gt=0)
     batch_size: int = Field(64, gt=1)
@@ -204,12 +204,6 @@ def parse(values: Mapping[str, Any], where: str) -> LofiConfig:
         return LofiConfig.model_validate(dict(values))
     except ValueError as error:
         raise BenchError(f"{where}: {error}") from error
-
-
-def differing_keys(one: LofiConfig, other: LofiConfig, *, but: str) -> list[str]:
-    """The dotted names of the settings in which two differ, without the section `but`."""
-    first, second = (flat(value.model_dump(mode="json", exclude={but})) for value in (one, other))
-    return [name for name in first if first[name] != second[name]]
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

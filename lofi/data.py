@@ -18,6 +18,7 @@ from lofi.config import LofiConfig
 from lofi.location import REPORT_PROMPT, boxes_answer, description_prompt, grounding_prompt
 from lofi.picture import shift, shift_boxes, to_input
 from lofi.prompt import Prompts, Sequences, token_ids
+from lofi.squares import SomeSquares
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,15 @@ class Study:
 
 @dataclass(frozen=True)
 class Studies:
-    """All studies of a split and their squares; `skipped` counts what was left out, by reason."""
+    """All studies of a split and their squares.
 
-    squares: UInt8[np.ndarray, "n s s"] = field(repr=False)
+    `skipped` counts what was left out, by reason; `cut` the answers too long for the decoder.
+    """
+
+    squares: UInt8[np.ndarray, "n s s"] | SomeSquares = field(repr=False)
     items: tuple[Study, ...] = field(repr=False)
     skipped: Mapping[str, int] = field(default_factory=dict)
+    cut: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """The number of images."""
@@ -166,12 +171,8 @@ class Batches:
         size = training.batch_size // count
         places = np.arange(index * size, (index + 1) * size)
         draws = [np.random.default_rng([training.seed, 2, step, int(place)]) for place in places]
-        images = np.array(
-            [
-                self._redrawn(int(image), draw)
-                for image, draw in zip(every[places], draws, strict=True)
-            ]
-        )
+        drawn = zip(every[places], draws, strict=True)
+        images = np.array([self._redrawn(int(image), draw) for image, draw in drawn])
         return self._collate(images, places, draws)
 
     def _redrawn(self, image: int, draw: np.random.Generator) -> int:
@@ -223,10 +224,8 @@ class Batches:
         moves: Sequence[tuple[int, int]],
         draws: Sequence[np.random.Generator],
     ) -> Tensor:
-        squares = [
-            shift(self.studies.squares[image], *move)
-            for image, move in zip(images, moves, strict=True)
-        ]
+        moved = zip(images, moves, strict=True)
+        squares = [shift(self.studies.squares[image], *move) for image, move in moved]
         pixels = to_input(np.stack(squares))
         jitter = self.config.data.brightness
         if jitter:
@@ -291,8 +290,9 @@ def _moved(item: Study, right: float, down: float) -> Study:
 
 
 def split_account(studies: Studies) -> dict[str, int]:
-    """How many images, studies, patients and phrases there are, and what was skipped."""
+    """How many images, studies, patients and phrases there are; what was skipped, what is cut."""
     account = Counter({f"skipped: {why}": n for why, n in studies.skipped.items()})
+    account.update({f"cut: {what}": n for what, n in studies.cut.items()})
     account["images"] = len(studies)
     account["studies"] = len({item.study_id for item in studies.items})
     account["patients"] = len({item.patient_id for item in studies.items})

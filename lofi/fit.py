@@ -15,13 +15,15 @@ import torch
 
 from harness.cache_root import cache_root
 from harness.datasets.training import TrainingSet
+from harness.environment import pick_device
 from harness.errors import BenchError
-from lofi.build import build, settings_for
+from lofi.build import build, lofi_folder, settings_for
 from lofi.checkpoint import from_pretrained, save_pretrained
 from lofi.config import LofiConfig, flat, read_preset
 from lofi.data import Studies
 from lofi.model import LofiModel
 from lofi.read import read_studies
+from lofi.resuming import refuse_other_settings
 from lofi.source import Report, training_set
 from lofi.stream import Phantoms, Stream, open_phantoms, steps_of, stream_of
 from lofi.train import Progress, forget, train
@@ -93,7 +95,7 @@ def seen_before(config: LofiConfig) -> list[dict[str, str]] | None:
     """
     seen: list[dict[str, str]] = []
     for start in (config.init, config.towers.pretrained):
-        record = Path(start) / "training.json"
+        record = lofi_folder(start) / "training.json"
         if start and record.is_file():
             told = json.loads(record.read_text()).get("trained_on")
             if told is None:
@@ -153,6 +155,7 @@ def _model(config: LofiConfig, source: TrainingSet, folder: Path, say: Say) -> L
         # The tokenizer is the checkpoint's: more studies may have been added since.
         stored = from_pretrained(last)
         stored.config = settings_for(config, stored)
+        refuse_other_settings(last, stored.config)
         return stored
     texts = [text for study in source for text in (study.text, *(p for p, _ in study.regions))]
     model = build(config, texts)
@@ -169,6 +172,7 @@ def _read(
     tokenizer: Any = None,
     cache: Path | None = None,
 ) -> Studies:
+    prompts = model.prompts if tokenizer is None else copy.deepcopy(model.prompts)  # a thread's own
     studies = read_studies(
         source,
         tokenizer or model.text_tokenizer,
@@ -176,6 +180,7 @@ def _read(
         limit=model.towers.config.text_config.max_position_embeddings,
         cache=cache or cache_root(),
         say=say,
+        answers=(prompts, model.config.losses.active()),
     )
     say(f"{source.name} {source.split}: {len(studies)} images of {source.n_total}")
     return studies
@@ -191,6 +196,12 @@ def _accelerator(config: LofiConfig, wanted: Fit) -> Any:
         log_with=wanted.tracker or None,
         project_dir=str(wanted.folder),
     )
+    asked, found = pick_device(wanted.device), accelerator.device.type
+    if asked != found and wanted.device != "auto":
+        raise BenchError(
+            f"--device {wanted.device}: found {found}. Expected cpu, cuda or mps, and one that is "
+            "here; of several GPUs take some with CUDA_VISIBLE_DEVICES."
+        )
     if wanted.tracker:
         settings = flat(config.model_dump(mode="json"))
         plain = {k: v if isinstance(v, int | float | str) else str(v) for k, v in settings.items()}

@@ -98,7 +98,9 @@ def _block(
 ) -> Tensor:
     image, text, scale, bias = (value.float() for value in features)
     positive, negative = pair_weights(images, texts, duplicates)
-    logits = scale * (image @ text.T) + bias
+    # Autocast would round the cosines to bf16: at a scale of 112 logits would be off by 0.4.
+    with torch.autocast(image.device.type, enabled=False):
+        logits = scale * (image @ text.T) + bias
     # softplus(-s) = softplus(s) - s, so one softplus serves both signs.
     return (F.softplus(logits) * (positive + negative) - logits * positive).sum()
 

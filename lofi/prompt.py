@@ -31,7 +31,6 @@ class Sequences:
 
     ids: Int[Tensor, "r length"]
     labels: Int[Tensor, "r length"]
-    cut: int = 0  # answers that did not fit and were shortened
 
     @property
     def count(self) -> int:
@@ -40,11 +39,11 @@ class Sequences:
 
     def to(self, device: Any) -> "Sequences":
         """The same on a device."""
-        return Sequences(self.ids.to(device), self.labels.to(device), self.cut)
+        return Sequences(self.ids.to(device), self.labels.to(device))
 
     def rows(self, index: Tensor | slice) -> "Sequences":
         """Some of the rows."""
-        return Sequences(self.ids[index], self.labels[index], self.cut)
+        return Sequences(self.ids[index], self.labels[index])
 
 
 class Prompts:
@@ -77,12 +76,11 @@ class Prompts:
         return self._ids("\n" + prompt + MIDDLE)
 
     def training(self, pairs: Sequence[tuple[str, str]]) -> Sequences:
-        """Prompts with their answers, padded on the right; too long answers are cut and counted."""
-        rows, cut = [], 0
+        """Prompts with their answers, padded on the right; too long answers are cut (`lengths`)."""
+        rows = []
         for prompt, answer in pairs:
             question, reply = self.question(prompt), self._ids(answer + END)
             room = self.max_tokens - len(question)
-            cut += len(reply) > room
             rows.append((question, reply[: max(room, 0)]))
         length = max((len(q) + len(a) for q, a in rows), default=1)
         ids = torch.full((len(rows), length), self.pad)
@@ -92,7 +90,17 @@ class Prompts:
             ids[row, : len(whole)] = whole
             first = len(question) - 1  # the last token of the question predicts the answer's first
             labels[row, first : len(whole) - 1] = whole[len(question) :]
-        return Sequences(ids, labels, cut)
+        return Sequences(ids, labels)
+
+    def lengths(self, pairs: Sequence[tuple[str, str]]) -> list[int]:
+        """Tokens of each prompt with its whole answer; above `max_tokens` the answer is cut."""
+        if not pairs:
+            return []
+        texts = ["\n" + prompt + MIDDLE for prompt, _ in pairs]
+        texts += [answer + END for _, answer in pairs]
+        ids = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        both = zip(ids[: len(pairs)], ids[len(pairs) :], strict=True)
+        return [len(question) + len(reply) for question, reply in both]
 
     def text(self, ids: Sequence[int]) -> str:
         """An answer as text, up to its end."""
@@ -146,13 +154,22 @@ def train_tokenizer(texts: Iterable[str], size: int) -> Any:
 
 
 def token_ids(tokenizer: Any, texts: Sequence[str], length: int) -> Int[Tensor, "n length"]:
-    """Ids of the text tower, cut and padded to `length`: SigLIP pools the last position."""
+    """Ids of the text tower, cut and padded to `length`, with the tokenizer's special tokens.
+
+    SigLIP 2 was trained on `<eos>` behind every text and on padding to the right, whatever the
+    tokenizer's file says, and pools the last position. A small tokenizer adds nothing.
+    """
     out = tokenizer(
         list(texts),
         padding="max_length",
+        padding_side="right",
         truncation=True,
         max_length=length,
-        add_special_tokens=False,
         return_tensors="pt",
     )
     return out["input_ids"]
+
+
+def token_counts(tokenizer: Any, texts: Sequence[str]) -> list[int]:
+    """Tokens of each text for the text tower, special tokens included, before it is cut."""
+    return [len(ids) for ids in tokenizer(list(texts), verbose=False)["input_ids"]]

@@ -286,6 +286,9 @@ def _append(file: Path, row: Mapping[str, Any]) -> None:
 
 
 def forget(folder: Path) -> None:
-    """Remove a run's checkpoints, so that the next call starts anew."""
+    """Remove a run's checkpoints and its log, so that the next call starts anew."""
     for name in ("checkpoint", "checkpoint.old", "best", "model"):
         shutil.rmtree(folder / name, ignore_errors=True)
+    for kept in folder.glob("step-*"):
+        shutil.rmtree(kept, ignore_errors=True)
+    (folder / "log.jsonl").unlink(missing_ok=True)

@@ -19,7 +19,6 @@ from lofi.picture import to_input
 from lofi.prompt import token_ids
 
 BATCH = 64
-BOX_TOKENS = 96  # room for about five boxes
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def grounding(model: LofiModel, tokens: Tensor, studies: Studies) -> dict[str, f
             model,
             tokens[[row for row, _, _ in part]],
             questions=[grounding_prompt(phrase) for _, phrase, _ in part],
-            limit=BOX_TOKENS,
+            limit=model.config.decoder.max_tokens,
         )
         parsed = [parse_boxes(text) for text, _ in replies]
         predicted += [one.boxes for one in parsed]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import numpy as np
@@ -15,7 +15,18 @@ from harness.commands.options import data_option, output_options
 from harness.commands.progress import RunProgress
 from harness.errors import BenchError
 from harness.images import Image
-from harness.models import Captioner, EmbeddingModel, Grounding, GroundingModel, NotScorable, Query
+from harness.models import (
+    Captioner,
+    EmbeddingModel,
+    Grounding,
+    GroundingModel,
+    NotScorable,
+    Query,
+    TokenCounter,
+)
+from harness.samples import Dataset
+from harness.tasks.embedding import embed_texts
+from harness.tasks.task import Asking, NonFinite
 
 COLORS = ("#ff7f2a", "#4ea8f0", "#4fd06f", "#b9a3ff", "#ffd23f")  # light: they lie on black, too
 LEAST = 512  # pixels of the drawn picture's longer side, so that boxes of small films can be seen
@@ -173,20 +184,38 @@ def _texts(reports: Path | None, data: Sequence[str], limit: int, told: RunProgr
 def nearest_texts(
     model: EmbeddingModel, image: Image, texts: Sequence[str], count: int
 ) -> list[tuple[float, str]]:
-    """The `count` texts nearest to the image with their cosine, nearest first."""
+    """The `count` texts nearest to the image with their cosine, nearest first.
+
+    A text beyond the model's limit is the mean of its chunks, as in the suites; a model that does
+    not count tokens cuts it.
+    """
     vector = model.embed_images([model.prepare_image(image)])[0]
-    similarity = model.embed_texts(list(texts)) @ vector
+    asking = Asking(
+        model=model,
+        card=model.card,
+        dataset=Dataset("reports", "retrieval", "all", "as-given", "1", ()),
+        sink=cast(Any, None),  # nothing is kept
+        text_policy="chunk-mean" if _reads_all(model) else "official",
+    )
+    similarity = embed_texts(asking, model, texts) @ vector
     best = np.argsort(-similarity, kind="stable")[:count]
     return [(float(similarity[row]), texts[row]) for row in best]
+
+
+def _reads_all(model: EmbeddingModel) -> bool:
+    """Whether long texts can be read in chunks."""
+    return isinstance(model, TokenCounter) and bool(model.card.max_tokens)
 
 
 def _print_nearest(model: Any, image: Image, texts: Sequence[str], count: int) -> None:
     try:
         found = nearest_texts(model, image, texts, count)
-    except NotScorable as reason:
+    except (NotScorable, NonFinite) as reason:
         click.echo(f"nearest reports: {reason}")
         return
-    click.echo(f"nearest of {len(texts)} reports:")
+    limit = model.card.max_tokens
+    cut = "" if _reads_all(model) or not limit else f", each by its first {limit} tokens"
+    click.echo(f"nearest of {len(texts)} reports{cut}:")
     for cosine, text in found:
         click.echo(f"  {cosine:.3f}  {text}")
 

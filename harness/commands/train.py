@@ -80,7 +80,7 @@ def command(
             click.echo(f"exported {export}")
     click.echo(
         f"trained {progress.step} steps: {folder / 'best'}. Evaluate it: bench run "
-        f"suites/{kind.suite}.yaml --models {folder / 'best'}"
+        f"suites/{kind.suite(wanted)}.yaml --models {folder / 'best'}"
     )
 
 
@@ -91,7 +91,7 @@ class _Kind:
     read: Callable[..., Any]
     fit: Callable[..., Any]
     export: Callable[[Path, Path], Any]
-    suite: str
+    suite: Callable[["Fit"], str]
     many: bool  # whether several processes can share its training
 
 
@@ -102,11 +102,20 @@ def _kind_of(preset: str) -> _Kind:
         from lofi.vlm.fit import fit_vlm
         from lofi.vlm.save import export_vlm
 
-        return _Kind(read_vlm_preset, fit_vlm, export_vlm, "grounding", many=False)
+        return _Kind(read_vlm_preset, fit_vlm, export_vlm, lambda _: "grounding", many=False)
     from lofi.config import read_preset
     from lofi.fit import export, fit
 
-    return _Kind(read_preset, fit, export, "retrieval", many=True)
+    return _Kind(read_preset, fit, export, _suite_of, many=True)
+
+
+def _suite_of(wanted: "Fit") -> str:
+    """The first suite that asks for something the preset teaches."""
+    from lofi.config import read_preset
+
+    taught = read_preset(wanted.preset, wanted.overrides).losses.active()
+    asks = {"sigmoid": "retrieval", "grounding": "grounding"}
+    return next((asks[loss] for loss in taught if loss in asks), "captioning")
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from harness.registry import shipped_checkpoints
 from lofi.build import build as build_lofi
+from lofi.build import lofi_folder
 from lofi.checkpoint import from_pretrained
 from lofi.config import read_preset
 from lofi.model import LofiModel
@@ -51,11 +50,6 @@ def starting_point(config: VlmConfig, texts: list[str]) -> LofiModel:
         return from_pretrained(lofi_folder(config.init))
     overrides = {"training.seed": config.training.seed}
     return build_lofi(read_preset(config.fresh, overrides), texts)
-
-
-def lofi_folder(named: str) -> Path:
-    """The folder of a LoFi: a shipped checkpoint's if `named` is its name, else `named` itself."""
-    return shipped_checkpoints().get(named, Path(named))
 
 
 def build(

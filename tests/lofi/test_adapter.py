@@ -154,3 +154,16 @@ def test_shipped_checkpoints_are_small_and_say_how_they_were_made():
         assert model.card.weights, name
         if isinstance(model, LofiAdapter):  # stored in bf16, computed in fp32
             assert next(model.model.parameters()).dtype == torch.float32, name
+
+
+def test_an_answer_may_be_as_long_as_taught_ones(images, tmp_path, monkeypatch):
+    # Six boxes of 19 tokens are more than an earlier limit of 96 left room for.
+    make(decoder={"max_tokens": 160}).save_pretrained(tmp_path / "m", record={})
+    model = load("cpu", checkpoint=str(tmp_path / "m"))
+    boxes = ",".join(f"[{n}, {n}, {n + 500}, {n + 500}]" for n in range(100, 106))
+    ids = model.model.tokenizer(f"```\n[{boxes}]\n```\n<end_of_turn>\n")["input_ids"]
+    assert 96 < len(ids) < 160
+    monkeypatch.setattr("lofi.generate._greedy", lambda *_, limit, **__: [ids[:limit]])
+    (found,) = model.ground([Query(images[0], "nodule")])
+    assert found.status == "ok"
+    assert len(found.boxes) == 6

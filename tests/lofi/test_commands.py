@@ -56,6 +56,7 @@ def test_train_leaves_a_directory_that_says_what_it_was_trained_on(small, tmp_pa
         catch_exceptions=False,
     )
     assert result.exit_code == 0, result.output
+    assert f"bench run suites/retrieval.yaml --models {out / 'best'}" in result.output
     card = describe(str(out / "best"))
     seen = {(one.dataset, one.split, one.modality) for one in card.trained_on}
     assert seen == {("mimic-cxr-phantom", "train", what) for what in ("images", "reports", "boxes")}
@@ -63,6 +64,20 @@ def test_train_leaves_a_directory_that_says_what_it_was_trained_on(small, tmp_pa
     assert record["step"] == 3
     assert record["data"]["source"]["version"] == "phantom 1"
     assert record["data"]["train"]["images"] == 9
+
+
+@pytest.mark.parametrize(
+    ("taught", "suite"), [("grounding", "grounding"), ("captioning", "captioning")]
+)
+def test_the_suite_that_is_named_at_the_end_asks_for_what_was_taught(
+    small, tmp_path, taught, suite
+):
+    losses = dict.fromkeys(("sigmoid", "captioning", "grounding", "dense_captioning"), 0)
+    losses[taught] = 1
+    given = [f"-olosses.{name}={weight}" for name, weight in losses.items()]
+    more = ["--out", str(tmp_path / "run"), "--device", "cpu", "-o", "training.steps=1"]
+    result = CliRunner().invoke(train, [str(small), *more, *given], catch_exceptions=False)
+    assert f"bench run suites/{suite}.yaml" in result.output
 
 
 def test_the_same_command_goes_on_where_it_stopped(small, tmp_path):
@@ -73,6 +88,16 @@ def test_the_same_command_goes_on_where_it_stopped(small, tmp_path):
     assert [one["from_step"] for one in progress.sessions] == [0, 2]
     anew = Fit(str(small), tmp_path / "run", {"training.steps": 2}, device="cpu", restart=True)
     assert len(fit(anew, say=lambda _: None).sessions) == 1
+
+
+def test_another_size_or_device_than_there_is_is_refused(small, tmp_path):
+    out = tmp_path / "run"
+    fit(Fit(str(small), out, {"training.steps": 2}, device="cpu"), say=lambda _: None)
+    larger = {"training.steps": 4, "towers.image_size": 64}
+    with pytest.raises(BenchError, match=r"towers\.image_size 32 \(asked for: 64\)"):
+        fit(Fit(str(small), out, larger, device="cpu"), say=lambda _: None)
+    with pytest.raises(BenchError, match=r"--device tpu-9: found c"):
+        fit(Fit(str(small), tmp_path / "b", {"training.steps": 2}, device="tpu-9"), str)
 
 
 def test_a_trained_model_is_trained_on_with_its_own_parts_words_and_exposure(small, tmp_path):

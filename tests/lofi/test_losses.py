@@ -179,3 +179,14 @@ def test_the_total_is_the_weighted_sum_and_mean_mode_halves_location():
     assert float(total_loss(one, weights, "mean")) == 6
     with pytest.raises(ValueError, match="no loss"):
         total_loss({}, weights)
+
+
+@pytest.mark.parametrize("chunk", [0, 5])
+def test_half_precision_around_it_does_not_round_the_logits(chunk):
+    images, texts = make(dtype=torch.float32)
+    sharp = {"scale": torch.tensor(112.0), "bias": torch.tensor(-16.0), "chunk": chunk}
+    exact = sigmoid_loss(images, texts, **sharp)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = sigmoid_loss(images, texts, **sharp)
+    assert found.dtype == torch.float32
+    assert float(found) == pytest.approx(float(exact), rel=1e-6)

@@ -87,6 +87,17 @@ def test_best_is_chosen_by_mean_recall_plus_miou_and_not_by_losses():
     assert score_of(found) == pytest.approx(0.4)
 
 
+def test_where_only_texts_are_taught_best_is_the_lowest_loss(tmp_path):
+    assert score_of({"loss/captioning": 1.0, "loss/dense_captioning": 3.0}) == -2.0
+    untaught = {"sigmoid": 0, "grounding": 0, "dense_captioning": 0}
+    training = {"steps": 8, "validate_every": 2, "learning_rate": 3e-3}
+    progress = trained(tmp_path, make(losses=untaught, training=training), say=silent)
+    losses = {one["step"]: one["loss/captioning"] for one in progress.history}
+    best = json.loads((tmp_path / "best" / "training.json").read_text())["step"]
+    assert losses[best] == min(losses.values())
+    assert best > min(losses)
+
+
 def test_the_decoder_on_a_frozen_encoder_starts_the_same_whatever_was_loaded(tmp_path):
     from lofi.build import build
     from tests.lofi.conftest import settings, world
