@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoTokenizer,
@@ -21,12 +22,14 @@ from transformers.utils import logging
 
 from harness.errors import BenchError
 from lofi.build import adapt
+from lofi.card import read_json
 from lofi.config import parse
 from lofi.model import LofiModel
 from lofi.stem import put_stem
 
 TIED = "decoder.lm_head.weight"  # the same tensor as the embeddings; safetensors keeps one
 WEIGHTS = "model.safetensors"
+AGAIN = "Copy the directory again whole, or write it anew with `bench train` or `bench convert`."
 
 
 def save_pretrained(
@@ -98,24 +101,49 @@ def _stored(value: torch.Tensor, dtype: torch.dtype | None) -> torch.dtype:
 
 
 def from_pretrained(folder: Path, device: str = "cpu") -> LofiModel:
-    """The model of a directory, in fp32 on the CPU, in the stored type elsewhere; in eval mode.
+    """The model of a directory, in fp32 whatever type its weights are stored in; in eval mode.
 
     Raises:
-        BenchError: a file is missing, or weights and config differ (the keys are named).
+        BenchError: a file is missing or damaged, or weights and config differ (the keys are named).
     """
-    file = Path(folder) / "config.json"
+    folder = Path(folder)
+    stored = _stored_config(folder)
+    tensors = _stored_weights(folder)  # before the parts are built, which takes longer
+    with _no_remarks():
+        model = _empty(folder, stored)
+    load_weights(model, tensors, where=str(folder))
+    return model.to(device).eval()
+
+
+def _stored_config(folder: Path) -> dict[str, Any]:
+    file = folder / "config.json"
     if not file.is_file():
         raise BenchError(
             f"{folder}: no config.json. Expected a directory written by `bench train`. "
             "Name a checkpoint folder."
         )
-    stored = json.loads(file.read_text())
+    stored = read_json(file)
     if stored.get("model_type") != "lofi":
         raise BenchError(f"{file}: model_type is {stored.get('model_type')!r}. Expected 'lofi'.")
-    with _no_remarks():
-        model = _empty(Path(folder), stored)
-    load_weights(model, load_file(str(Path(folder) / WEIGHTS)), where=str(folder))
-    return model.to(device).eval()
+    for part in ("settings", "towers", "decoder"):
+        value = stored.get(part)
+        if not isinstance(value, dict):
+            found = "nothing" if value is None else type(value).__name__
+            raise BenchError(f"{file}: {part}: found {found}. Expected a mapping. {AGAIN}")
+    return stored
+
+
+def _stored_weights(folder: Path) -> dict[str, torch.Tensor]:
+    file = folder / WEIGHTS
+    if not file.is_file():
+        raise BenchError(f"{folder}: no {WEIGHTS}. Expected it beside config.json. {AGAIN}")
+    try:
+        return load_file(str(file))
+    except (OSError, SafetensorError) as error:
+        raise BenchError(
+            f"{file}: cannot be read ({type(error).__name__}: {error}). Expected a whole "
+            f"safetensors file. {AGAIN}"
+        ) from error
 
 
 @contextmanager
@@ -130,7 +158,7 @@ def _no_remarks() -> Iterator[None]:
 
 
 def _empty(folder: Path, stored: Mapping[str, Any]) -> LofiModel:
-    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    tokenizer = _stored_tokenizer(folder / "tokenizer")
     other = folder / "text_tokenizer"
     settings = parse(stored["settings"], where=str(folder))
     towers = SiglipModel(SiglipConfig.from_dict(stored["towers"]))
@@ -141,9 +169,25 @@ def _empty(folder: Path, stored: Mapping[str, Any]) -> LofiModel:
         towers,
         Gemma3ForCausalLM(Gemma3TextConfig.from_dict(stored["decoder"])),
         tokenizer=tokenizer,
-        text_tokenizer=AutoTokenizer.from_pretrained(other) if other.is_dir() else tokenizer,
+        text_tokenizer=_stored_tokenizer(other) if other.is_dir() else tokenizer,
     )
     return adapt(model)
+
+
+def _stored_tokenizer(folder: Path) -> Any:
+    # An absent folder would be asked for on the hub, by its path as a name.
+    if not (folder / "tokenizer_config.json").is_file():
+        raise BenchError(
+            f"{folder}: no tokenizer_config.json. Expected the tokenizer's files there. {AGAIN}"
+        )
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # damaged words are a bare Exception of `tokenizers`
+        reason = str(error).split("\n", 1)[0]
+        raise BenchError(
+            f"{folder}: cannot be read ({type(error).__name__}: {reason}). Expected a tokenizer's "
+            f"files, whole. {AGAIN}"
+        ) from error
 
 
 def load_weights(model: LofiModel, tensors: Mapping[str, torch.Tensor], *, where: str) -> None:

@@ -156,11 +156,14 @@ def train_tokenizer(texts: Iterable[str], size: int) -> Any:
 def token_ids(tokenizer: Any, texts: Sequence[str], length: int) -> Int[Tensor, "n length"]:
     """Ids of the text tower, cut and padded to `length`, with the tokenizer's special tokens.
 
-    SigLIP 2 was trained on `<eos>` behind every text and on padding to the right, whatever the
-    tokenizer's file says, and pools the last position. A small tokenizer adds nothing.
+    SigLIP 2 was trained on text in lower case, `<eos>` behind it and padding to the right,
+    whatever the tokenizer's file says, and pools the last position. A small tokenizer makes lower
+    case itself and adds nothing.
+
+    Source: Tschannen et al. 2025 (arXiv 2502.14786), section 2.1.
     """
     out = tokenizer(
-        list(texts),
+        [text.lower() for text in texts],
         padding="max_length",
         padding_side="right",
         truncation=True,
@@ -172,4 +175,5 @@ def token_ids(tokenizer: Any, texts: Sequence[str], length: int) -> Int[Tensor, 
 
 def token_counts(tokenizer: Any, texts: Sequence[str]) -> list[int]:
     """Tokens of each text for the text tower, special tokens included, before it is cut."""
-    return [len(ids) for ids in tokenizer(list(texts), verbose=False)["input_ids"]]
+    found = tokenizer([text.lower() for text in texts], verbose=False)
+    return [len(ids) for ids in found["input_ids"]]

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from harness.cli import cli
 from harness.errors import BenchError
+from lofi.config import read_preset
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parent / "data" / "example"
@@ -23,6 +25,8 @@ def bench(*arguments: str) -> Result:
 @dataclass
 class Converted:
     unmatched: list[str] = field(default_factory=list)
+    losses_from: str = "assumed"
+    model: Any = field(default_factory=lambda: SimpleNamespace(config=read_preset("lofi-tiny")))
 
 
 def test_a_conversion_names_the_keys_that_found_no_place(
@@ -30,7 +34,7 @@ def test_a_conversion_names_the_keys_that_found_no_place(
 ) -> None:
     asked: dict[str, Any] = {}
 
-    def convert(checkpoint: Path, out: Path, **more: str) -> Converted:
+    def convert(checkpoint: Path, out: Path, **more: Any) -> Converted:
         asked.update(more, checkpoint=checkpoint, out=out)
         return Converted(["head.bias"])
 
@@ -46,6 +50,7 @@ def test_a_conversion_names_the_keys_that_found_no_place(
         "encoder": "",
         "decoder": "gemma",
         "gguf_file": "g.gguf",
+        "losses": (),
     }
     assert "head.bias" in result.output
     assert f"{out}: 1 keys unmatched" in result.output

@@ -27,9 +27,12 @@ RENAMED = {
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
+    return base_models(tmp_path_factory.mktemp("base"))
+
+
+def base_models(folder):
     """Base models in folders, as a user would have them."""
     torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("base")
     tokenizer = train_tokenizer(["left effusion"] * 3, 320)
     shared = {"hidden_size": WIDTH, "intermediate_size": 32, "num_attention_heads": 2}
     vision = {"image_size": 32, "patch_size": 8, "num_hidden_layers": 2}
@@ -198,7 +201,75 @@ def test_adapters_are_merged_with_alpha_over_r():
         "q.lora_a": torch.tensor([[1.0, 2.0]]),
         "q.lora_b": torch.tensor([[3.0], [4.0]]),
     }
-    merged, unmatched = merge(tensors, (6, 1))
+    merged, unmatched = merge(tensors, (6, 1), what="decoder")
     assert merged["q.weight"].tolist() == [[18.0, 36.0], [24.0, 48.0]]
     assert unmatched == []
-    assert merge({"q.lora_a": torch.zeros(1, 2)}, (1, 1))[1] == ["q.lora_a"]
+    assert merge({"q.lora_a": torch.zeros(1, 2)}, (1, 1), what="decoder")[1] == ["q.lora_a"]
+
+
+def changed(base, file, change):
+    """A released file with one thing changed in it."""
+    released(base, file)
+    stored = torch.load(file, weights_only=True)
+    change(stored)
+    torch.save(stored, file)
+    return file
+
+
+def without(part, *starts):
+    def change(stored):
+        stored[part] = {k: v for k, v in stored[part].items() if not k.startswith(starts)}
+
+    return change
+
+
+def put(part, key, value):
+    return lambda stored: stored[part].update({key: value})
+
+
+QUERY = "text_model.encoder.layers.0.self_attn.q_proj"
+FAULTS = {
+    "no words": (without("decoder", "tok_emb", "out_head"), r"decoder: no tok_emb\.weight"),
+    "no heads": (without("projection", "poolings"), r"projection: missing poolings\.0\.probe"),
+    "a narrow probe": (
+        put("projection", "poolings.1.probe", torch.zeros(1, 1, 5)),
+        r"projection\.poolings\.1\.probe: found shape \(1, 1, 5\)\. Expected \(1, 1, 16\)",
+    ),
+    "a bias not of three": (
+        put("projection", "poolings.0.attention.in_proj_bias", torch.zeros(47)),
+        r"poolings\.0\.attention\.in_proj_bias: found shape \(47,\)\. Expected \(48,\)",
+    ),
+    "adapters of another rank": (
+        put("state_dict", f"{QUERY}.lora_a", torch.zeros(5, WIDTH)),
+        r"state_dict\.text_model.*\.lora_a: found shape \(5, 16\)\. Expected \(4, 16\) for r 4",
+    ),
+    "adapters of another width": (
+        put("state_dict", f"{QUERY}.lora_b", torch.zeros(9, 4)),
+        r"state_dict\.text_model.*q_proj\.lora_b: found shape \(9, 4\)\. Expected \(16, 4\)",
+    ),
+    "args: null": (lambda s: s.update(args=None), "args: found null"),
+    "lora_r: null": (put("args", "lora_r", None), r"args\.lora_r: found None"),
+    "decoder_lora_alpha: x": (
+        put("args", "decoder_lora_alpha", "x"),
+        "decoder_lora_alpha: found 'x'",
+    ),
+    "model_name: null": (put("args", "model_name", None), r"args\.model_name: found None"),
+    "a list": (lambda s: s.update(state_dict=[]), "state_dict: found list"),
+    "decoder: null": (lambda s: s.update(decoder=None), "decoder: found null"),
+    "a number": (put("state_dict", "step", 3), r"state_dict\.step: found int"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_faulty_file_is_refused_by_its_name_the_key_and_what_was_expected(base, tmp_path, fault):
+    change, said = FAULTS[fault]
+    file = changed(base, tmp_path / "last.pt", change)
+    with pytest.raises(BenchError, match=said) as caught:
+        convert(file, tmp_path / "out")
+    assert str(caught.value).startswith(f"{file}: ")
+    assert "Expected" in str(caught.value)
+
+
+def test_words_stored_under_the_name_of_the_tied_head_alone_are_enough(base, tmp_path):
+    file = changed(base, tmp_path / "last.pt", without("decoder", "tok_emb"))
+    assert convert(file, tmp_path / "out").unmatched == ()

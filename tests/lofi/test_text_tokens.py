@@ -21,7 +21,7 @@ from tests.lofi.conftest import make, settings, world
 
 LENGTH = 16
 EOS = 1
-TEXTS = ["left", "", "no effusion", "exactly fifteen", "longer than sixteen tokens. left nodule."]
+TEXTS = ["Left", "", "no effusion", "exactly fifteen", "Longer than sixteen TOKENS."]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def tower(folder: Path):
 
 
 def test_pretrained_towers_read_what_the_harness_gives_siglip_2(siglip, pretrained, tmp_path):
-    theirs = tower(siglip).tokenize(TEXTS)["input_ids"]
+    theirs = tower(siglip).tokenize([text.lower() for text in TEXTS])["input_ids"]  # by its card
     assert theirs[0].tolist()[4:] == [EOS] + [0] * 11  # "left" is four tokens
     assert theirs[-1, -1] == EOS
     assert torch.equal(token_ids(pretrained.text_tokenizer, TEXTS, LENGTH), theirs)
