@@ -9,7 +9,7 @@ from harness.ablation import FULL, ArmRecord
 from harness.atomic import write_bytes, write_text
 from reports.ablation_pairs import Arms, all_worths
 from reports.ablation_training import UNDER_TRAINED, Cost, Flatness, costs, flatness
-from reports.ablation_worth import Place, Worth
+from reports.ablation_worth import HEADLINES, Place, Worth
 from reports.csv_text import csv_text
 from reports.definitions import DIRECTIONS, TASKS, definition
 from reports.paired import Question
@@ -18,13 +18,6 @@ from reports.runs import DatasetSource
 if TYPE_CHECKING:
     import pandas as pd
 
-# The one number of each table that is drawn and stands in the overview; retrieval has two.
-HEADLINES = {
-    "retrieval": (("image_to_text", "recall@10"), ("text_to_image", "recall@10")),
-    "probe": (("", "accuracy"),),
-    "grounding": (("", "miou"),),
-    "captioning": (("", "finding_f1"),),
-}
 MEASURES = {"arm": "", "representation": "frozen encoder"}
 
 
@@ -57,6 +50,11 @@ class Found:
         """Whether any arm still rises."""
         return not all(one.flat for one in self.curves.values())
 
+    @property
+    def failures(self) -> list[str]:
+        """What failed and is in no difference, each once."""
+        return list(dict.fromkeys(w.note for w in self.worths if w.status == "failed"))
+
     def headlines(self, share: int = 100) -> "list[Headline]":
         """The numbers of the overview, in the order of the evaluations."""
         places = dict.fromkeys(w.place for w in self.worths if w.place.share == share)
@@ -67,7 +65,7 @@ class Found:
         ]
 
     def worth(self, arm: str, headline: "Headline") -> Worth | None:
-        """What stands in the overview for an arm."""
+        """What stands in the overview for an arm: what seeds that went well say, if any did."""
         return next((w for w in self.worths if w.arm == arm and headline.is_of(w)), None)
 
 
@@ -101,7 +99,7 @@ def place_name(place: Place) -> str:
     dataset = "" if place.dataset == place.task else f" {place.dataset}"
     name = f"{TASKS.get(place.task, place.task)}{dataset}"
     measure = MEASURES.get(place.measure, place.measure)
-    return f"{name}, {measure}" if measure else name
+    return f"{name}, {measure}" if measure else name or "Nothing was asked"
 
 
 def question_name(question: Question) -> str:
@@ -143,7 +141,7 @@ def write_ablation(
 
 
 def frame(found: Found) -> "pd.DataFrame":
-    """The tidy table: one row per arm, place, metric and group."""
+    """The tidy table: a row per arm, place, key metric and group, and one per seed that failed."""
     import pandas as pd
 
     return pd.DataFrame([_row(one) for one in found.worths], columns=list(COLUMNS))
@@ -192,6 +190,8 @@ def print_ablation(found: Found) -> None:
         table.add_row(f"[bold]{escape(headline.label)}[/]", "", "")
         for arm in found.arms:
             worth = found.worth(arm, headline)
-            said = "" if worth is None else worth.verdict.removeprefix(UNDER_TRAINED).strip(" ()")
+            said = "" if worth is None else worth.verdict
             table.add_row(f"  {escape(arm)}", escape(overview_cell(worth)), escape(said))
     console.print(table)
+    for note in found.failures:
+        console.print(f"Left out: {escape(note)}")

@@ -1,6 +1,6 @@
 """Paired differences between the full arm and each other, from the stored outcomes."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from harness.record import RunRecord
 from harness.store import Cell
 from reports.ablation_training import flatness
 from reports.ablation_worth import (
+    HEADLINES,
     NOT_TAUGHT,
     PERMUTATIONS,
     Place,
@@ -24,9 +25,12 @@ from reports.ablation_worth import (
     plain_difference,
 )
 from reports.compare import questions_of
-from reports.definitions import PRIMARY
+from reports.definitions import DEFAULT_RELEVANCE, STATUSES
 from reports.paired import Contributed, Question, check_aligned, open_cell
 from reports.runs import DatasetSource, Runs
+
+# Where no arm was asked anything, and until a difference is told where it stands.
+_NOWHERE = Place("arm", 100, "", "", "", "", "", phantom=False)
 
 
 @dataclass
@@ -86,6 +90,12 @@ class Arms:
             for one in record.asked
         }
 
+    @property
+    def places(self) -> list[Place]:
+        """Where any arm was asked, in the order of the records."""
+        names = dict.fromkeys(record.arm for record in self.records)
+        return list(dict.fromkeys(place for name in names for place, _ in self.asked(name)))
+
 
 def _place(asked: AskedCell, arms: Arms) -> Place:
     stored = asked.key and asked.status != "skipped"
@@ -102,36 +112,50 @@ def _place(asked: AskedCell, arms: Arms) -> Place:
 
 
 def all_worths(arms: Arms) -> list[Worth]:
-    """Every difference of every arm, at every share, metric and group; Holm over the arms."""
-    full = arms.asked(FULL)
+    """Every difference of every arm, at every share, key metric and group; Holm over the arms.
+
+    A seed at which one of the two failed is in no difference; rows of its own say what failed.
+    """
     names = [name for name in dict.fromkeys(r.arm for r in arms.records) if name != FULL]
-    found = [worth for name in names for worth in _of_arm(name, full, arms)]
+    found = [worth for name in names for worth in _of_arm(name, arms)]
     return adjusted(found, draws=arms.permutations)
 
 
-def _of_arm(name: str, full: Mapping[tuple[Place, int], AskedCell], arms: Arms) -> Iterable[Worth]:
-    own = arms.asked(name)
-    if not own:
-        failed = next(r for r in arms.records if r.arm == name)
-        for place in dict.fromkeys(place for place, _ in full):
-            named = PRIMARY.get(place.task, ("", ""))
-            note = f"{failed.status}: {failed.reason}"
-            yield Worth(name, place, _question(place, named), status="failed", note=note)
-        return
-    for place in dict.fromkeys(place for place, _ in full):
-        seeds = [s for p, s in full if p == place and (place, s) in own]
-        pairs = [(full[place, seed], own[place, seed]) for seed in seeds]
+def _of_arm(name: str, arms: Arms) -> Iterable[Worth]:
+    full, own = arms.asked(FULL), arms.asked(name)
+    records = {(r.arm, r.seed): r for r in arms.records}
+    both = [(one, records[name, s]) for (a, s), one in records.items()
+            if a == FULL and (name, s) in records]  # fmt: skip
+    for place in arms.places or [_NOWHERE]:
+        pairs, good, notes = [], [], []
+        for one, other in both:
+            cells = (full.get((place, one.seed)), own.get((place, one.seed)))
+            note = _failure((one, other), cells)
+            notes += [note] * bool(note)
+            if not note and cells[0] is not None and cells[1] is not None:
+                pairs.append((cells[0], cells[1]))
+                good += [one, other]
         if pairs:
-            rising = any(
-                not flatness(r).flat
-                for r in arms.records
-                if r.arm in (FULL, name) and r.seed in seeds
-            )
+            rising = any(not flatness(record).flat for record in good)
             yield from _at_place(name, place, pairs, (arms, rising))
+        yield from _without_number(name, place, ("failed", notes))
 
 
-def _question(place: Place, named: tuple[str, str]) -> Question:
-    return Question(named[1], named[0], "same_study" if place.task == "retrieval" else "")
+def _failure(
+    records: tuple[ArmRecord, ArmRecord], cells: tuple[AskedCell | None, AskedCell | None]
+) -> str:
+    """What kept a seed from a difference at a place, or ''; nothing if neither was to be asked."""
+    if cells == (None, None) and all(record.status == "ok" for record in records):
+        return ""
+    whys = []
+    for record, cell in zip(records, cells, strict=True):
+        ended = record if cell is None else cell
+        if ended.status not in ("ok", "not_taught"):
+            word = STATUSES.get(ended.status, ended.status)
+            whys.append(f"{record.title} {word}: {ended.reason}")
+        elif cell is None:
+            whys.append(f"{record.title} was not asked")
+    return "; ".join(whys)
 
 
 def _at_place(
@@ -141,9 +165,8 @@ def _at_place(
     how: tuple[Arms, bool],
 ) -> Iterable[Worth]:
     arms, rising = how
-    bad = [one for pair in pairs for one in pair if one.status != "ok"]
-    if bad:
-        yield from _without_number(name, place, pairs, arms)
+    if any(one.status == "not_taught" for pair in pairs for one in pair):
+        yield from _not_taught(name, place, pairs, arms)
         return
     first = [arms.run(one) for one in pairs[0]]
     for question in questions_of(first[0], first[1], ()):
@@ -156,25 +179,32 @@ def _at_place(
                 yield replace(found, arm=name, place=place, question=question, under_trained=rising)
 
 
-def _without_number(
+def _not_taught(
     name: str, place: Place, pairs: Sequence[tuple[AskedCell, AskedCell]], arms: Arms
 ) -> Iterable[Worth]:
     """One row per key number that one of the two has: not taught is no difference."""
-    bad = next(one for pair in pairs for one in pair if one.status != "ok")
-    status = "not_taught" if bad.status == "not_taught" else "failed"
-    note = NOT_TAUGHT if status == "not_taught" else f"{bad.status}: {bad.reason}"
     good = [one for one in pairs[0] if one.status == "ok"]
     if not good:
-        named = _question(place, PRIMARY.get(place.task, ("", "")))
-        yield Worth(name, place, named, status=status, note=note, seeds=len(pairs))
+        for row in _without_number(name, place, ("not_taught", [NOT_TAUGHT])):
+            yield replace(row, seeds=len(pairs))
         return
     side = "full" if good[0] is pairs[0][0] else "without"
     record = arms.run(good[0])
     for question in questions_of(record, record, ()):
         cells = [pair[0 if side == "full" else 1] for pair in pairs]
         values = [arms.rows(one, question).value for one in cells if one.status == "ok"]
-        blank = Worth(name, place, question, status=status, note=note, seeds=len(pairs))
+        blank = Worth(name, place, question, status="not_taught", note=NOT_TAUGHT, seeds=len(pairs))
         yield replace(blank, **{side: float(np.mean(values))})
+
+
+def _without_number(name: str, place: Place, why: tuple[str, Sequence[str]]) -> Iterable[Worth]:
+    """A row per note and headline of the place, with a status instead of a number."""
+    status, notes = why
+    relevance = DEFAULT_RELEVANCE if place.task == "retrieval" else ""
+    for note in notes:
+        for direction, metric in HEADLINES.get(place.task, (("", ""),)):
+            question = Question(metric, direction, relevance)
+            yield Worth(name, place, question, status=status, note=note)
 
 
 def _worth(
@@ -209,9 +239,6 @@ def _worth(
         note=note,
         higher_is_better=metric.higher_is_better,
     )
-
-
-_NOWHERE = Place("arm", 100, "", "", "", "", "")
 
 
 def adjusted(found: Sequence[Worth], *, draws: int) -> list[Worth]:

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.ablation import FULL, SHARES, ArmRecord
+from harness.ablation import SHARES, ArmRecord
 from harness.metrics.bootstrap import MIN_PATIENTS
-from reports.ablation_training import LEARNED, RISE, UNDER_TRAINED, Cost
+from reports.ablation_training import LEARNED, RISE, UNDER_TRAINED
 from reports.ablation_worth import BETTER, NOT_TAUGHT, WORSE, Worth
 from reports.definitions import PHANTOM_SENTENCE, definition
 from reports.markdown import escape
@@ -24,7 +24,9 @@ FIGURES = {
 }
 READING = (
     "**How to read it.** An arm is the full configuration without a loss or with one setting "
-    "changed, from the same initial weights, batches and steps. Differences are *full minus arm*: "
+    "changed, with the same batches and steps, and from the same initial weights as long as all "
+    "sizes stay: a part of another size, and those built after it, draw other initial values. "
+    "Differences are *full minus arm*: "
     "positive means that what the arm lacks is worth something (for an error rate, negative). "
     "Intervals are 95 % t intervals over training seeds and test patients (Satterthwaite). "
     "*p (these checkpoints)* swaps patients between the trained models: other seeds are not in it. "
@@ -86,6 +88,8 @@ def markdown(
     found: "Found", *, figures: Sequence[str] = (), pictures: Mapping[str, Sequence[Drawn]]
 ) -> str:
     """The whole page."""
+    from reports.ablation_cost_text import cost_section
+
     lines = [f"# {escape(found.title)}", ""]
     lines += [f"*{PHANTOM_SENTENCE}*", ""] if found.phantom else []
     lines += _state(found)
@@ -93,7 +97,7 @@ def markdown(
     for name in figures:
         lines += [f"![{name}](figures/{name}.png)", "", f"*{FIGURES[name]}*", ""]
     lines += [READING, ""]
-    lines += _numbers(found) + _groups(found) + _shares(found) + _cost(found)
+    lines += _numbers(found) + _groups(found) + _shares(found) + cost_section(found)
     lines += _pictures(pictures) + _arms(found)
     return "\n".join(lines).rstrip() + "\n"
 
@@ -105,9 +109,18 @@ def _state(found: "Found") -> list[str]:
     lines = [f"{said}, {', '.join(f'{n:,}' for n in steps) or 'no'} steps each.", ""]
     if found.under_trained:
         lines += [f"**{UNDER_TRAINED}.** {escape(under_trained_line(found))}", ""]
+    if found.failures:
+        lines += ["**Failed, and in no difference:**", ""]
+        lines += [*(f"- {escape(note)}" for note in found.failures), ""]
     if len(seeds) == 1:
         lines += ["**One seed: no interval.** What differs may be the luck of this seed.", ""]
     return lines
+
+
+def _warned(shown: Iterable[Worth | None]) -> list[str]:
+    """What stands over a table if only the directions in it may be read."""
+    rising = any(one is not None and one.under_trained for one in shown)
+    return [f"*{UNDER_TRAINED}*", ""] if rising else []
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> list[str]:
@@ -123,7 +136,8 @@ def _overview(found: "Found") -> list[str]:
         [f"`{arm}`", *(_bold(found.worth(arm, headline)) for headline in headlines)]
         for arm in found.arms
     ]
-    return table(head, rows)
+    shown = [found.worth(arm, headline) for arm in found.arms for headline in headlines]
+    return [*_warned(shown), *table(head, rows)]
 
 
 def _bold(one: Worth | None) -> str:
@@ -138,7 +152,7 @@ def _numbers(found: "Found") -> list[str]:
     for place in dict.fromkeys(w.place for w in found.worths if w.place.share == 100):
         rows = [w for w in found.worths if w.place == place and w.group == "all"]
         lines += [f"## {escape(place_name(place))}", ""]
-        lines += [f"*{UNDER_TRAINED}*", ""] if any(w.under_trained for w in rows) else []
+        lines += _warned(rows)
         head = ["arm", "metric", "full", "arm's", "full − arm [95 %]"]
         head += ["p (these checkpoints)", "detectable", "seeds", "patients", "verdict"]
         body = [[f"`{w.arm}`", question_name(w.question), *_cells(w)] for w in rows]
@@ -179,6 +193,7 @@ def _groups(found: "Found") -> list[str]:
         lines += [
             f"### {escape(title)}",
             "",
+            *_warned(rows),
             *table(["group", *(f"`{a}`" for a in arms)], body),
             "",
         ]
@@ -197,15 +212,17 @@ def _shares(found: "Found") -> list[str]:
     if len(shares) < 2:
         return []
     rows = []
+    shown: list[Worth | None] = []
     for arm in found.arms:
         for headline in found.headlines(shares[0]):
             at = {
                 h.place.share: h for s in shares for h in found.headlines(s) if _same(h, headline)
             }
-            cells = [overview_cell(found.worth(arm, at[s])) if s in at else "–" for s in shares]
-            rows.append([f"`{arm}`", escape(headline.label), *cells])
+            cells = [found.worth(arm, at[s]) if s in at else None for s in shares]
+            shown += cells
+            rows.append([f"`{arm}`", escape(headline.label), *map(overview_cell, cells)])
     head = ["arm", "full minus arm in", *(f"{s} % of the steps" for s in shares)]
-    return ["## At shares of the steps", "", *table(head, rows, left=2), ""]
+    return ["## At shares of the steps", "", *_warned(shown), *table(head, rows, left=2), ""]
 
 
 def _same(one: object, other: object) -> bool:
@@ -213,36 +230,6 @@ def _same(one: object, other: object) -> bool:
     places = (one.place, other.place)  # type: ignore[attr-defined]
     same = all(getattr(places[0], n) == getattr(places[1], n) for n in named)
     return same and (one.direction, one.metric) == (other.direction, other.metric)  # type: ignore[attr-defined]
-
-
-def _cost(found: "Found") -> list[str]:
-    rows = []
-    for cost in found.costs:
-        more = cost.arm != FULL and math.isfinite(cost.more_time)
-        rows.append(
-            [
-                f"`{cost.arm}`",
-                plain(cost.step_seconds),
-                plain(cost.step_processor),
-                f"{signed(100 * cost.more_time, 0)} %" if more else "–",
-                f"{cost.peak_memory / 1e9:.2f} GB" if math.isfinite(cost.peak_memory) else "–",
-                f"{signed(cost.more_memory / 1e9, 2)} GB" if _memory_known(cost) else "–",
-                str(cost.seeds),
-            ]
-        )
-    head = ["arm", "s per step", "processor s per step", "full takes"]
-    head += ["peak memory", "full takes", "seeds"]
-    kinds = ", ".join(sorted({c.memory for c in found.costs} - {""})) or "–"
-    note = (
-        f"Memory: {kinds}. Inside steps only. *Full takes* compares processor seconds (on a GPU "
-        "seconds), because other work on the machine is in the seconds. No memory is given for an "
-        "arm that was stopped on the way and of which only the last session was measured."
-    )
-    return ["## What each loss costs", "", *table(head, rows), "", note, ""]
-
-
-def _memory_known(cost: Cost) -> bool:
-    return cost.arm != FULL and math.isfinite(cost.more_memory)
 
 
 def _pictures(pictures: Mapping[str, Sequence[Drawn]]) -> list[str]:

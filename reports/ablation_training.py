@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.ablation import ALL_SESSIONS, FULL, ArmRecord
 
 RISE = 0.10  # of all that was gained: the most that the second half of the steps may add
-LEARNED = 0.05  # above chance: less is nothing learned, however flat
+LEARNED = 0.05  # above chance: an arm with less has hardly begun, however flat its curve
 UNDER_TRAINED = "under-trained: direction only"
 
 
@@ -56,7 +56,7 @@ def _rising(name: str, record: ArmRecord) -> str:
     half, last = points[max(halves)], points[max(points)]
     gained, late = last - start, last - half
     if gained < LEARNED:
-        return f"{name} ended {gained:+.3f} from chance: nothing learned"
+        return f"{name} ended {gained:+.3f} from chance: less than {LEARNED} above chance"
     if late > RISE * gained:
         return f"{name} gained {late:.3f} of {gained:.3f} in the second half"
     return ""
@@ -69,54 +69,76 @@ def _chance(data: Mapping[str, Mapping[str, float]]) -> float:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """Seconds per step over the seeds of an arm: mean, least, most; NaN where none was trained."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+    def apart(self, other: "Spread") -> bool:
+        """Whether the ranges do not overlap; one seed has no range."""
+        if min(self.seeds, other.seeds) < 2:
+            return False
+        return self.low > other.high or self.high < other.low
+
+
+@dataclass(frozen=True)
 class Cost:
-    """What an arm costs, mean over its seeds, and how much more the full arm costs.
+    """What an arm costs over its seeds, and how much more the full arm costs.
 
     Seconds and processor seconds per step (validation not counted), peak memory in bytes.
-    `more_time` is a share of the arm's own: of its seconds on a GPU, else of its processor seconds,
-    which other work on the machine hardly moves. NaN where one of the two was not trained; memory
-    also where an arm was stopped on the way and only its last session was measured.
+    `more_time` is a share of the arm's own time, by `judged`. Other work on the machine is in both
+    kinds of seconds, in processor seconds by the caches and the memory that are shared; so it is
+    NaN where the ranges over seeds overlap or one of the two has fewer than two seeds. Memory is
+    NaN where an arm was stopped on the way and only its last session was measured.
     """
 
     arm: str
     seeds: int
-    step_seconds: float
-    step_processor: float
+    step_seconds: Spread
+    step_processor: Spread
     peak_memory: float
     memory: str
-    more_time: float
-    more_memory: float
+    more_time: float = math.nan
+    more_memory: float = math.nan
+
+    @property
+    def judged(self) -> Spread:
+        """What `more_time` compares: seconds on a GPU, else processor seconds."""
+        return self.step_seconds if "cuda" in self.memory.split(" and ") else self.step_processor
 
 
 def costs(records: Sequence[ArmRecord]) -> list[Cost]:
     """The cost of each arm, the full one first; what is left out costs the difference."""
-    full = _mean_cost(records, FULL)
-    return [_cost(arm, records, full) for arm in dict.fromkeys(record.arm for record in records)]
+    full = _cost(FULL, records)
+    found = [_cost(arm, records) for arm in dict.fromkeys(record.arm for record in records)]
+    return [_beside(one, full) for one in found]
 
 
-def _cost(arm: str, records: Sequence[ArmRecord], full: tuple[float, float, float]) -> Cost:
-    seconds, processor, memory = _mean_cost(records, arm)
+def _beside(own: Cost, full: Cost) -> Cost:
+    """The cost with how much more the full arm takes."""
+    time = math.nan
+    if own.judged.mean and full.judged.apart(own.judged):
+        time = full.judged.mean / own.judged.mean - 1
+    return replace(own, more_time=time, more_memory=full.peak_memory - own.peak_memory)
+
+
+def _cost(arm: str, records: Sequence[ArmRecord]) -> Cost:
     trained = [r.training for r in records if r.arm == arm and r.training is not None]
-    kinds = sorted({one.memory.removesuffix(ALL_SESSIONS) for one in trained})
-    on_gpu = "cuda" in kinds
-    own, whole = (seconds, full[0]) if on_gpu else (processor, full[1])
+    peaks = [one.peak_memory for one in trained if one.whole_memory]
     return Cost(
         arm=arm,
         seeds=len(trained),
-        step_seconds=seconds,
-        step_processor=processor,
-        peak_memory=memory,
-        memory=" and ".join(kinds),
-        more_time=whole / own - 1 if own else math.nan,
-        more_memory=full[2] - memory,
+        step_seconds=_spread([one.step_seconds / max(one.steps, 1) for one in trained]),
+        step_processor=_spread([one.step_processor / max(one.steps, 1) for one in trained]),
+        peak_memory=sum(peaks) / len(peaks) if peaks else math.nan,
+        memory=" and ".join(sorted({one.memory.removesuffix(ALL_SESSIONS) for one in trained})),
     )
 
 
-def _mean_cost(records: Sequence[ArmRecord], arm: str) -> tuple[float, float, float]:
-    found = [r.training for r in records if r.arm == arm and r.training is not None]
-    if not found:
-        return math.nan, math.nan, math.nan
-    rows = [(t.step_seconds / max(t.steps, 1), t.step_processor / max(t.steps, 1)) for t in found]
-    seconds, processor = (sum(column) / len(found) for column in zip(*rows, strict=True))
-    peaks = [t.peak_memory for t in found if t.whole_memory]
-    return seconds, processor, sum(peaks) / len(peaks) if peaks else math.nan
+def _spread(values: Sequence[float]) -> Spread:
+    if not values:
+        return Spread(math.nan, math.nan, math.nan, 0)
+    return Spread(sum(values) / len(values), min(values), max(values), len(values))

@@ -18,6 +18,14 @@ PERMUTATIONS = 10_000
 NOT_TAUGHT = "not taught"
 BETTER, WORSE = "full better", "arm better"
 
+# The one number of each table that is drawn and stands in the overview; retrieval has two.
+HEADLINES = {
+    "retrieval": (("image_to_text", "recall@10"), ("text_to_image", "recall@10")),
+    "probe": (("", "accuracy"),),
+    "grounding": (("", "miou"),),
+    "captioning": (("", "finding_f1"),),
+}
+
 
 @dataclass(frozen=True)
 class Place:
@@ -45,6 +53,7 @@ class Worth:
         adjusted: p after Holm's correction over the arms, on the primary metric only.
         status: "ok", "not_taught", "failed" or "no_interval".
         note: why there is no difference or no interval.
+        seeds: that the numbers are of; 0 where a seed failed, which then is named in `note`.
         under_trained: an arm of the pair still rises, so only the direction may be read.
     """
 
@@ -117,6 +126,8 @@ def interval_of(
     ]
     if not np.isfinite(apart).all():
         return None, "undefined without one of its patients"
+    if not np.any(apart):
+        return None, "no outcome differs"
     found = seed_interval(np.stack(apart))
     if found.seeds == 1:
         return replace(found, value=plain_difference(metric, pairs)), "one seed: no interval"

@@ -66,6 +66,8 @@ def test_one_seed_few_patients_and_a_median_have_no_interval_and_say_why():
     assert found.value == 1
     few = (pair[0][:19], pair[1][:19])
     assert interval_of(HIT, [few, few], np.arange(19)) == (None, "fewer than 20 patients")
+    alike = (pair[0], pair[0].copy())
+    assert interval_of(HIT, [alike, alike, alike], np.arange(20)) == (None, "no outcome differs")
     median = Metric("median", lambda outcomes: outcomes, weighted_median, "median")
     assert interval_of(median, [pair, pair], np.arange(20))[0] is None
 

@@ -31,6 +31,9 @@ def training() -> ArmTraining:
     )
 
 
+FLAT = [{"step": step, "image_to_text/recall@10": 0.5} for step in (5, 10)]
+
+
 def arms_of(runs, models) -> list[ArmRecord]:
     out = []
     for (name, seed), model in models.items():
@@ -141,6 +144,35 @@ def test_a_full_arm_that_failed_leaves_no_pair_of_its_seed(own_runs, toy_data):
     miou = next(w for w in found.worths if w.question.metric == "miou" and w.group == "all")
     assert (miou.seeds, miou.note) == (1, "one seed: no interval")
     assert miou.difference == pytest.approx(6 / 16)
+
+
+@pytest.mark.parametrize(
+    ("rising", "said"), [({"full"}, True), ({"without-x"}, True), (set(), False)]
+)
+def test_verdicts_of_a_pair_carry_that_one_of_its_curves_is_not_flat(
+    own_runs, toy_data, rising, said
+):
+    records = arms_of(read_runs([own_runs]), {**ARMS, **OTHER})
+    for record in records:
+        if record.arm not in rising:
+            record.training.validation.extend(FLAT)
+    write_ablation(own_runs, records, dataset_source({"manifest": toy_data}))
+    rows = pd.read_csv(own_runs / "ablation.csv")
+    verdicts = rows["verdict"][rows["difference"].notna()]
+    assert len(verdicts) > 20
+    assert set(verdicts.str.startswith("under-trained: direction only (")) == {said}
+    tables = (own_runs / "ablation.md").read_text().split("\n## ")
+    over = {one.splitlines()[0]: "*under-trained: direction only*\n\n|" in one for one in tables}
+    assert over["Overview"] is over["Sub-groups"] is said
+
+
+def test_the_table_holds_the_key_metrics_of_one_relevance(written):
+    folder, _ = written
+    rows = pd.read_csv(folder / "ablation.csv")
+    recall = rows[rows["task"] == "retrieval"]
+    assert set(recall["metric"]) == {"recall@1", "recall@5", "recall@10", "median_rank"}
+    assert set(recall["relevance"]) == {"same_study"}
+    assert {"all", "view=PA"} <= set(recall["group"])
 
 
 def test_outcomes_that_are_gone_are_named(own_runs, toy_data):

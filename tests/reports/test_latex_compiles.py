@@ -10,6 +10,7 @@ from reports.ablation_latex import latex
 from reports.report import write_report
 from reports.runs import read_runs
 from tests.reports.arms import found
+from tests.reports.test_ablation_latex import five_arms
 
 pytestmark = pytest.mark.skipif(
     shutil.which("pdflatex") is None, reason="no pdflatex here (Debian: texlive-latex-recommended)"
@@ -45,3 +46,8 @@ def test_a_report_compiles_with_booktabs_alone(toy_runs, tmp_path) -> None:
 def test_an_ablation_compiles_with_booktabs_alone(tmp_path) -> None:
     (tmp_path / "ablation.tex").write_text(latex(found()))
     assert "Output written" in compiled(tmp_path / "ablation.tex")
+
+
+def test_an_ablation_of_five_arms_fits_the_page(tmp_path) -> None:
+    (tmp_path / "ablation.tex").write_text(latex(five_arms()))
+    assert "Overfull" not in compiled(tmp_path / "ablation.tex")
