@@ -4,7 +4,7 @@ An arm is a configuration trained from one seed. Its record and the cells it nam
 can be kept under version control; whether it is finished is read from them, never from weights.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ FULL = "full"  # the arm that all others are compared with
 SHARES = (25, 50, 100)  # percent of the steps at which arms are shown (protocol, section 6)
 SCHEMA = 1
 ALL_SESSIONS = ", all sessions"
+CUT = "cut: "  # begins the counts of answers too long for the decoder, in a record of the data
 _MOST = 8  # differences that one message names
 
 Measure = Literal["arm", "representation"]
@@ -49,7 +50,7 @@ class ArmTraining(Strict):
     """How an arm was trained: how far, on what, its curves, and what it cost.
 
     `step_seconds` are seconds inside steps, without validation, `step_processor` the processor
-    seconds of them, which other work on the machine hardly moves; `peak_memory` bytes, resident
+    seconds of them, which other work on the machine moves less; `peak_memory` bytes, resident
     memory of the process or, with `memory` "cuda", of the device. It is that of the last session
     alone unless there was only one, or `memory` ends with `ALL_SESSIONS`.
     """
@@ -178,12 +179,11 @@ def _by_place(value: Any) -> Any:
 
 
 def refuse_other_arms(records: Iterable[ArmRecord], shared: Mapping[str, Any], where: str) -> None:
-    """Do nothing if all arms were trained and asked alike, whatever they were meant to differ in.
+    """Do nothing if all arms were meant to share the same, whatever they were to differ in.
 
     Raises:
-        BenchError: the settings, data or evaluations of an arm are others, with the difference.
+        BenchError: the settings or evaluations of an arm are others, with the difference.
     """
-    first: ArmRecord | None = None
     for record in records:
         found = differences(record.shared, shared)
         if found:
@@ -192,22 +192,29 @@ def refuse_other_arms(records: Iterable[ArmRecord], shared: Mapping[str, Any], w
                 "arms with the same data and suites are compared. Use another --out folder, or "
                 "the same settings."
             )
-        if record.training is None:
-            continue
-        first = first or record
-        _refuse_other_data(first, record, where)
 
 
-def _refuse_other_data(first: ArmRecord, other: ArmRecord, where: str) -> None:
-    assert first.training is not None  # both were trained
-    assert other.training is not None
-    found = differences(first.training.data, other.training.data)
-    if found:
-        raise BenchError(
-            f"{where}: {first.title} and {other.title} were trained on other data: "
-            f"{_listed(found)}. Only arms with the same data are compared. Name the same --data "
-            "and --limit in another --out folder."
-        )
+def with_other_data_failed(records: Sequence[ArmRecord], out: Path) -> list[ArmRecord]:
+    """The records; an arm on other data than the first trained one has failed, and says why."""
+    first = next((one for one in records if one.training is not None), None)
+    return [_failed_if_other_data(one, first, out) for one in records]
+
+
+def _failed_if_other_data(record: ArmRecord, first: ArmRecord | None, out: Path) -> ArmRecord:
+    if first is None or first.training is None or record.training is None:
+        return record
+    found = differences(first.training.data, record.training.data)
+    # What is cut follows from an arm's losses and its decoder: the studies are the same.
+    found = {key: pair for key, pair in found.items() if f".{CUT}" not in key}
+    if not found:
+        return record
+    reason = (
+        f"trained on other data than {first.title}: {_listed(found)}. Only arms with the same data "
+        f"are compared. To train it again, remove {arm_file(out, record.arm, record.seed)} and run "
+        "the same command with the same --data."
+    )
+    update: dict[str, Any] = {"status": "failed", "reason": reason, "training": None, "asked": []}
+    return record.model_copy(update=update)
 
 
 def _listed(found: Mapping[str, tuple[Any, Any]]) -> str:

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator
 
 from harness.ablation import SHARES
 from harness.errors import BenchError, unknown
@@ -12,6 +12,27 @@ from harness.record import Strict
 from harness.suite import find_suite
 from harness.suite_schema import Evaluation
 from harness.suite_yaml import read_yaml
+
+
+def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings on one level, so that none is hidden in a mapping or takes others of it along.
+
+    >>> dotted({"data": {"boxes": "region"}, "chunk": 1})
+    {'data.boxes': 'region', 'chunk': 1}
+
+    Raises:
+        ValueError: a mapping without settings.
+    """
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if value == {}:
+            raise ValueError(f"{name!r}: found no settings below it. Expected some, or no such key")
+        out |= dotted(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return out
+
+
+Dotted: TypeAlias = Annotated[dict[str, Any], AfterValidator(dotted)]
 
 
 class MeasuredAt(Evaluation):
@@ -41,7 +62,7 @@ class Change(Strict):
     """An arm that differs from the full one in some settings; named after them if unnamed."""
 
     name: str = ""
-    set: dict[str, Any] = Field(min_length=1)
+    set: Dotted = Field(min_length=1)
 
     @property
     def label(self) -> str:
@@ -56,7 +77,7 @@ class Representation(Strict):
     """
 
     steps: int | None = Field(default=None, ge=0)
-    set: dict[str, Any] = Field(default_factory=dict)
+    set: Dotted = Field(default_factory=dict)
     evaluations: list[Evaluation] = Field(
         default_factory=lambda: [Evaluation(task="grounding", dataset="ms-cxr")]
     )
@@ -68,7 +89,7 @@ class AblationSuite(Strict):
     ablation: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")  # names the folder below runs/
     title: str = ""
     preset: str = "lofi-tiny"
-    set: dict[str, Any] = Field(default_factory=dict)  # of both arms
+    set: Dotted = Field(default_factory=dict)  # of both arms
     losses: list[str] = Field(default_factory=list)  # left out one by one; "all": each of them
     changes: list[Change] = Field(default_factory=list)
     seeds: list[int] = Field(default_factory=lambda: [0, 1, 2], min_length=1)
@@ -76,6 +97,13 @@ class AblationSuite(Strict):
     limit: int | None = Field(default=None, gt=1)
     evaluations: list[MeasuredAt] = Field(default_factory=standard_evaluations)
     representation: Representation = Field(default_factory=lambda: Representation())
+
+    @field_validator("seeds")
+    @classmethod
+    def _once(cls, value: list[int]) -> list[int]:
+        if len(set(value)) < len(value):
+            raise ValueError("expected each seed once")
+        return value
 
 
 def read_ablation(name: str) -> tuple[AblationSuite, Path]:

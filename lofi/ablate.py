@@ -15,24 +15,11 @@ from harness.datasets.table import dataset_spec
 from harness.errors import BenchError, unknown
 from harness.plan import plan_cells
 from harness.suite_schema import ModelReference, Suite
+from lofi.ablate_settings import changed, evaluation_of, read, representation, settings_of
 from lofi.config import LofiConfig, parse, read_preset
 
 VERSION = 1  # of what an arm is; raised when the same settings would give other numbers
 CLI_LOSSES = ("sigmoid", "captioning", "location", "grounding", "dense-captioning")
-VALIDATIONS = 8  # points of a validation curve, so that 25, 50 and 100 % of the steps are three
-# Settings that arms share by definition, and why a change of them is no ablation.
-SHARED = {
-    "training.steps": "arms have the same steps",
-    "training.batch_size": "arms see the same batches",
-    "training.seed": "seeds are given with --seeds",
-    "data.dataset": "arms with other data are not compared",
-    "data.boxes": "arms with other data are not compared",
-}
-# The words of the method for what the settings call otherwise.
-_ALIASES = {
-    ("pooling", "shared"): ("tokens.kind", "probes"),
-    ("pooling", "independent"): ("tokens.kind", "heads"),
-}
 
 
 @dataclass(frozen=True)
@@ -68,10 +55,11 @@ def plan(suite: AblationSuite, roots: Mapping[str, Path] | None = None) -> Ablat
 
     Raises:
         BenchError: nothing to ablate, an unknown loss, setting or evaluation, a change that changes
-            nothing or what arms must share, an arm without any loss, two arms of one name.
+            nothing or what arms must share, a seed among the settings, an arm without any loss, two
+            arms of one name.
     """
     _check_evaluations(suite)
-    settings = _settings(suite)
+    settings = settings_of(suite)
     parent = read_preset(suite.preset, settings)
     configs = {FULL: parent}
     for name, config in [*_without(parent, suite), *_changed(parent, settings, suite)]:
@@ -103,22 +91,6 @@ def pick(ablation: Ablation, names: Sequence[str]) -> Ablation:
     return Ablation(ablation.suite, kept, ablation.shared)
 
 
-def _settings(suite: AblationSuite) -> dict[str, Any]:
-    """The overrides of every arm: those given, the steps, and what follows from their number."""
-    given = {_plain(key): value for key, value in suite.set.items()}
-    config = _read(suite.preset, given, f"preset {suite.preset}")
-    steps = suite.steps or config.training.steps
-    return {
-        "training.validate_every": max(1, steps // VALIDATIONS),
-        "training.warmup": min(config.training.warmup, steps // 10),
-        "training.validation_studies": min(
-            config.training.validation_studies, suite.limit or config.training.validation_studies
-        ),
-        **given,
-        "training.steps": steps,
-    }
-
-
 def _without(parent: LofiConfig, suite: AblationSuite) -> Iterable[tuple[str, LofiConfig]]:
     every = "all" in suite.losses
     seen: list[LofiConfig] = []
@@ -147,34 +119,11 @@ def _changed(
     parent: LofiConfig, settings: Mapping[str, Any], suite: AblationSuite
 ) -> Iterable[tuple[str, LofiConfig]]:
     for change in suite.changes:
-        wanted = dict(_translated(key, value) for key, value in change.set.items())
         where = f"--change {change.label}"
-        for key in wanted:
-            if key in SHARED:
-                raise BenchError(f"{where}: {SHARED[key]}. Use -o {key}=..., which sets all arms.")
-        config = _read(suite.preset, {**settings, **wanted}, where)
+        config = read(suite.preset, {**settings, **changed(change, where)}, where)
         if config == parent:
             raise BenchError(f"{where}: {suite.preset} has this value already: nothing changes.")
         yield change.label, config
-
-
-def _read(preset: str, settings: Mapping[str, Any], where: str) -> LofiConfig:
-    try:
-        return read_preset(preset, settings)
-    except BenchError as error:
-        if "every loss has weight 0" in str(error):
-            raise BenchError(f"{where}: every loss is 0, so there is nothing to train.") from error
-        raise BenchError(f"{where}: {error}") from error
-
-
-def _translated(key: str, value: Any) -> tuple[str, Any]:
-    plain = _plain(key)
-    return _ALIASES.get((plain, str(value)), (plain, value))
-
-
-def _plain(key: str) -> str:
-    """The dotted key below the settings: `lofi.tokens.kind` and `tokens.kind` are one."""
-    return key.removeprefix("lofi.")
 
 
 def _arm(name: str, parent: LofiConfig, config: LofiConfig, seed: int) -> Arm:
@@ -195,38 +144,8 @@ def _shared(suite: AblationSuite, parent: LofiConfig, roots: Mapping[str, Path])
         "settings": settings,
         "limit": suite.limit,
         "data": _data(parent, roots),
-        "evaluations": [_asked(one) for one in suite.evaluations],
+        "evaluations": [evaluation_of(one) for one in suite.evaluations],
         "representation": representation(suite, parent),
-    }
-
-
-def _asked(evaluation: Any) -> dict[str, Any]:
-    return {k: v for k, v in evaluation.model_dump(mode="json").items() if k != "models"}
-
-
-def representation(suite: AblationSuite, parent: LofiConfig) -> dict[str, Any]:
-    """The settings of the decoder on each arm's frozen encoder; empty where it is left out.
-
-    Its boxes and batches are those of the arms, its steps its preset's, or as small a part of them
-    as the arms run of theirs.
-    """
-    wanted = suite.representation
-    if wanted.steps == 0:
-        return {}
-    own, usual = read_preset("representation"), read_preset(suite.preset)
-    share = min(1.0, parent.training.steps / usual.training.steps)
-    steps = wanted.steps or max(1, round(own.training.steps * share))
-    return {
-        "set": {
-            "data.dataset": parent.data.dataset,
-            "data.boxes": parent.data.boxes,
-            "training.warmup": min(own.training.warmup, steps // 10),
-            "training.validate_every": steps,
-            "training.validation_studies": parent.training.validation_studies,
-            **wanted.set,
-            "training.steps": steps,
-        },
-        "evaluations": [_asked(one) for one in wanted.evaluations],
     }
 
 

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.ablation import (
+    ArmRecord,
     arm_file,
     arm_key,
     is_finished,
     read_arms,
     refuse_other_arms,
+    with_other_data_failed,
     write_arm,
 )
 from harness.ablation_suite import AblationSuite
@@ -73,6 +75,8 @@ def ablate(suite: AblationSuite, chosen: Chosen) -> None:
     roots = data_roots(chosen.data)
     planned = pick(plan(suite, roots), chosen.arms)
     with message_hidden(f"ablate {suite.ablation}", private=_is_private(planned, roots)):
+        if chosen.report_only:
+            _arms(chosen.out)  # before anything is written
         if chosen.budget:
             planned = pick(plan(_within_budget(suite, planned, chosen), roots), chosen.arms)
         _carried_out(planned, chosen)
@@ -109,6 +113,8 @@ def _within_budget(suite: AblationSuite, planned: "Ablation", chosen: Chosen) ->
     stored = _stored_plan(chosen.out)
     if stored.get("budget") == chosen.budget:
         return suite.model_copy(update={"steps": stored["steps"]})
+    if chosen.report_only:
+        raise _other_budget(stored, chosen)
     chosen.say(f"timing the full arm for --budget {chosen.budget}")
     speed = measure(
         planned.arms[0], data_roots(chosen.data), limit=suite.limit, device=chosen.device
@@ -117,6 +123,16 @@ def _within_budget(suite: AblationSuite, planned: "Ablation", chosen: Chosen) ->
     steps = steps_within(seconds, speed, arms=len(planned.arms), at_a_time=workers)
     chosen.say(f"{speed.per_step:.2f} s a step: {steps} steps for each of {len(planned.arms)} arms")
     return suite.model_copy(update={"steps": steps})
+
+
+def _other_budget(stored: Mapping[str, Any], chosen: Chosen) -> BenchError:
+    """Why a report alone has no steps: it times nothing, and the folder is of another budget."""
+    budget, steps = stored.get("budget"), stored.get("steps")
+    instead = f"--budget {budget}" if budget else f"--steps {steps}" if steps else "its --steps"
+    return BenchError(
+        f"{chosen.out}: --budget {chosen.budget}: found arms of {budget or 'no budget'}. Expected "
+        f"the folder's own, as --report-only times and trains nothing. Give {instead}."
+    )
 
 
 def _stored_plan(out: Path) -> dict[str, Any]:
@@ -205,16 +221,25 @@ def _closed(order: "ArmOrder", ended: Ended) -> str:
     return ended.status
 
 
+def _arms(out: Path) -> list[ArmRecord]:
+    records = read_arms(out)
+    if not records:
+        raise BenchError(
+            f"{out}: found no arm yet, so there is nothing to report. Expected the --out folder of "
+            "an ablation. Run without --report-only to train its arms."
+        )
+    return records
+
+
 def _report(planned: "Ablation", chosen: Chosen) -> bool:
     """Whether an arm that was asked for failed; the report is written either way."""
     from reports.ablation import print_ablation, write_ablation
     from reports.runs import dataset_source
 
     names = {arm.name for arm in planned.arms}
-    records = read_arms(chosen.out)
-    if not records:
-        raise BenchError(f"{chosen.out}: no arm yet. Run without --report-only to train them.")
+    records = _arms(chosen.out)
     refuse_other_arms(records, planned.shared, str(chosen.out))
+    records = with_other_data_failed(records, chosen.out)
     source = dataset_source(data_roots(chosen.data))
     found = write_ablation(chosen.out, records, source, title=planned.suite.title)
     if not chosen.quiet:

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.ablation_suite import AblationSuite, Change, MeasuredAt, read_ablation
+from harness.ablation_suite import AblationSuite, MeasuredAt, read_ablation
 from harness.errors import BenchError
 from harness.suite_yaml import parse_value
 
@@ -39,14 +39,17 @@ def asked_for(
     base = read_ablation(suite)[0] if suite else AblationSuite(ablation="ablation")
     values = base.model_dump()
     values["losses"] = [*base.losses, *losses]
-    values["changes"] += [_change(one).model_dump() for one in changes]
+    values["changes"] += [{"set": dict([_pair("--change", one)])} for one in changes]
     values["set"] |= dict(_pair("-o", one) for one in overrides)
     values |= {k: named[k] for k in ("steps", "preset", "limit") if named.get(k) is not None}
     values["seeds"] = parse_seeds(seeds) or base.seeds
     if named.get("representation_steps") is not None:
         values["representation"]["steps"] = named["representation_steps"]
     if named.get("captioning"):
-        values["evaluations"] += [one.model_dump() for one in CAPTIONING]
+        known = {_place(one) for one in base.evaluations}
+        values["evaluations"] += [
+            one.model_dump() for one in CAPTIONING if _place(one) not in known
+        ]
     if not suite:
         values["ablation"] = _name(values["preset"])
     try:
@@ -61,9 +64,8 @@ def _name(preset: str) -> str:
     return f"ablate-{stem}"
 
 
-def _change(text: str) -> Change:
-    key, value = _pair("--change", text)
-    return Change(set={key: value})
+def _place(one: MeasuredAt) -> tuple[str, ...]:
+    return one.task, one.dataset, one.split, one.cohort
 
 
 def _pair(option: str, text: str) -> tuple[str, Any]:
@@ -80,12 +82,18 @@ def parse_seeds(text: str) -> list[int]:
     ([0, 2, 3, 4], [])
 
     Raises:
-        BenchError: something that is no whole number from 0, or no range of them.
+        BenchError: something that is no whole number from 0, or no range of them; an empty range.
     """
     out: list[int] = []
     for part in (one.strip() for one in text.split(",") if one.strip()):
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise BenchError(f"--seeds {text!r}: found {part!r}. Expected e.g. 0,1,2 or 0-4.")
-        out += range(int(first), int(last if dash else first) + 1)
+        found = range(int(first), int(last if dash else first) + 1)
+        if not found:
+            raise BenchError(
+                f"--seeds {text!r}: found {part!r}, which holds no seed. Expected the smaller "
+                f"number first, as {last}-{first}."
+            )
+        out += found
     return list(dict.fromkeys(out))

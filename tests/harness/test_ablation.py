@@ -11,6 +11,7 @@ from harness.ablation import (
     differences,
     read_arms,
     refuse_other_arms,
+    with_other_data_failed,
     write_arm,
 )
 from harness.ablation_suite import read_ablation
@@ -80,12 +81,27 @@ def test_arms_of_other_steps_are_refused_with_the_difference():
         refuse_other_arms([arm()], longer, "runs/x")
 
 
-def test_arms_trained_on_other_data_are_refused_with_the_difference():
+def test_an_arm_trained_on_other_data_is_a_failure_that_says_so_and_the_others_are_kept():
     elsewhere = {**DATA, "source": {"fingerprint": "bbb"}}
-    pair = [arm(), arm("a", training=training(data=elsewhere))]
-    with pytest.raises(BenchError, match=r"source.fingerprint 'aaa' and 'bbb'"):
-        refuse_other_arms(pair, SHARED, "runs/x")
-    refuse_other_arms([arm(), arm("a"), arm("b", status="failed", training=None)], SHARED, "x")
+    other = arm("a", training=training(data=elsewhere))
+    lost = arm("b", status="failed", reason="not finite", training=None)
+    kept = [arm(), arm("a", 1), arm("c")]
+    found = with_other_data_failed([kept[0], other, *kept[1:], lost], Path("runs/x"))
+    assert [one for one in found if one.title != other.title] == [*kept, lost]
+    failed = found[1]
+    assert (failed.status, failed.training, failed.asked) == ("failed", None, [])
+    assert "source.fingerprint 'aaa' and 'bbb'" in failed.reason
+    assert "a-seed0.json" in failed.reason  # what to remove
+
+
+def test_answers_that_are_cut_are_no_other_data():
+    # An arm without captioning has no reports to cut; one of fewer decoder tokens cuts more.
+    cut = {**DATA, "train": {"images": 24, "cut: reports": 3}}
+    pair = [arm(training=training(data=cut)), arm("a")]
+    assert with_other_data_failed(pair, Path("runs/x")) == pair
+    fewer = {**DATA, "train": {"images": 23, "cut: reports": 3}}
+    pair = [arm(), arm("a", training=training(data=fewer))]
+    assert "train.images 24 and 23" in with_other_data_failed(pair, Path("runs/x"))[1].reason
 
 
 def test_the_key_of_an_arm_changes_with_its_seed_difference_and_what_is_shared():
@@ -106,6 +122,8 @@ BAD = [
     (GOOD + "changes:\n  - {name: a, set: {}}\n", r"x.yaml:5: changes.0.set"),
     (GOOD + "steps: 0\n", r"x.yaml:4: steps: found 0"),
     ("ablation: mine\nseeds: []\n", "seeds"),
+    ("ablation: mine\nseeds: [0, 1, 0]\n", r"x.yaml:2: seeds: found \[0, 1, 0\].*each seed once"),
+    (GOOD + "changes:\n  - {set: {training: {}}}\n", r"x.yaml:5: .*'training': found no settings"),
     ("ablation: ../mine\n", "ablation: found '../mine'"),
     (GOOD + "evaluations:\n  - {task: probe, dataset: probe, at: [30]}\n", r"\[25, 50, 100\]"),
     ("suite: mine\nmodels: []\nevaluations: []\n", "bench run"),
@@ -159,6 +177,32 @@ def test_flags_change_a_suite_but_do_not_add_arms_to_it(tmp_path: Path):
     assert (found.seeds, found.steps, found.losses) == ([7], 9, ["location"])
     with pytest.raises(BenchError, match="names its arms itself"):
         asked(str(file), losses=["sigmoid"])
+
+
+def test_captioning_that_a_suite_asks_already_is_asked_once():
+    found = asked("suites/ablation.yaml", named={"captioning": True})
+    assert found.evaluations == read_ablation("suites/ablation.yaml")[0].evaluations
+    assert sum(one.task == "captioning" for one in found.evaluations) == 2
+
+
+def test_settings_in_a_mapping_are_those_with_dotted_names(tmp_path: Path):
+    file = tmp_path / "x.yaml"
+    file.write_text(GOOD + "set: {data: {boxes: lesion, shift: 0.1}}\n")
+    found = asked(str(file), overrides=["data={boxes: region}"])
+    assert found.set == {"data.boxes": "region", "data.shift": 0.1}
+    found = asked(changes=["tokens={kind: heads}"])
+    assert (found.changes[0].set, found.changes[0].label) == (
+        {"tokens.kind": "heads"},
+        "tokens.kind=heads",
+    )
+    with pytest.raises(BenchError, match=r"'training': found no settings"):
+        asked(changes=["training={}"])
+
+
+@pytest.mark.parametrize("text", ["5-2", "0,5-2", "1-0"])
+def test_a_range_of_seeds_without_any_is_refused(text):
+    with pytest.raises(BenchError, match=r"--seeds '.*': found '\d-\d', which holds no seed"):
+        parse_seeds(text)
 
 
 @pytest.mark.parametrize("text", ["x", "1-", "-1", "1.5", "0,,a"])

@@ -128,6 +128,21 @@ REFUSED = [
     ({"changes": [{"set": {"training.steps": 9}}]}, "same steps"),
     ({"changes": [{"set": {"data.dataset": "padchest-gr"}}]}, "other data are not compared"),
     ({"changes": [{"set": {"data.boxes": "region"}}]}, "other data are not compared"),
+    ({"changes": [{"set": {"init": "runs/a"}}]}, "all arms with -o init=runs/a"),
+    ({"changes": [{"set": {"towers.pretrained": "runs/a"}}]}, "with -o towers.pretrained=runs/a"),
+    ({"changes": [{"set": {"data.stream": 80}}]}, "with -o data.stream=80"),
+    ({"changes": [{"set": {"data.passes": 2}}]}, "with -o data.passes=2"),
+    ({"changes": [{"set": {"training.validation_studies": 8}}]}, "validation_studies=8"),
+    ({"changes": [{"set": {"training": {"steps": 9}}}]}, "same steps"),
+    ({"changes": [{"set": {"data": {"dataset": "padchest-gr"}}}]}, "other data are not compared"),
+    ({"changes": [{"set": {"lofi": {"data": {"boxes": "region"}}}}]}, "are not compared"),
+    ({"changes": [{"set": {"training": {1: 2}}}]}, "unknown key '1'"),
+    ({"changes": [{"set": {"training.seed": 7}}]}, "Use --seeds 7"),
+    ({"losses": ["sigmoid"], "set": {"training.seed": 7}}, "-o training.seed=7: .* --seeds 7"),
+    ({"losses": ["sigmoid"], "set": {"training": {"seed": 7}}}, "-o training.seed=7: .*--seeds 7"),
+    ({"losses": ["sigmoid"], "representation": {"set": {"towers": {"pretrained": "siglip-tiny"}}}},
+     r"representation: set: towers.pretrained=siglip-tiny: .* each arm's own"),
+    ({"losses": ["sigmoid"], "representation": {"set": {"training.batchsize": 4}}}, "batch_size"),
     ({"changes": [{"name": "a", "set": {"chunk": 1}}, {"name": "a", "set": {"chunk": 2}}]},
      "two arms are called 'a'"),
     ({"losses": ["location"], "evaluations": [{"task": "grunding", "dataset": "ms-cxr"}]},
@@ -139,6 +154,33 @@ REFUSED = [
 def test_what_makes_no_ablation_is_refused_by_name(preset, asked, message):
     with pytest.raises(BenchError, match=message):
         planned(asked.get("preset", preset), **{k: v for k, v in asked.items() if k != "preset"})
+
+
+def test_the_start_and_the_data_may_be_set_for_all_arms(preset):
+    shared = {
+        "init": "runs/a",
+        "towers.pretrained": "runs/b",
+        "data": {"stream": 80},
+        "training.validation_studies": 8,
+    }
+    for arm in planned(preset, losses=["location"], set=shared).arms:
+        config = arm.config
+        assert (config.init, config.towers.pretrained) == ("runs/a", "runs/b")
+        assert (config.data.stream, config.training.validation_studies) == (80, 8)
+        assert not {*shared, "data.stream"} & set(arm.difference)
+
+
+def test_settings_in_a_mapping_leave_the_others_of_their_section_as_they_are(preset):
+    changes = [Change(set={"tokens": {"kind": "heads"}}), Change(set={"lofi": {"chunk": 1}})]
+    arms = by_name(planned(preset, changes=changes, set={"data": {"boxes": "region"}}))
+    assert arms["tokens.kind=heads"].difference == {"tokens.kind": ("probes", "heads")}
+    assert arms["lofi.chunk=1"].difference == {"chunk": (4096, 1)}
+    for arm in arms.values():
+        assert (arm.config.data.boxes, arm.config.data.vocabulary) == ("region", 400)
+    own = {"set": {"training": {"batch_size": 4}}}
+    told = planned(preset, losses=["sigmoid"], representation=own).shared["representation"]["set"]
+    assert told["training.batch_size"] == 4
+    assert "training" not in told
 
 
 def test_arms_are_picked_by_name_and_the_full_one_stays(preset):

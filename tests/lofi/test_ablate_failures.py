@@ -37,6 +37,7 @@ def test_a_report_of_nothing_and_a_suite_of_another_kind_are_refused(tmp_path, m
     small = Small(tmp_path, monkeypatch)
     result = small.run("--report-only", spread=nothing)
     assert "no arm yet" in str(result.exception)
+    assert not small.out.exists()
     result = CliRunner().invoke(command, ["suites/retrieval.yaml"])
     assert "bench run suites/retrieval.yaml" in str(result.exception)
     result = CliRunner().invoke(command, ["--loss", "location", "--budget", "9m", "--steps", "9"])

@@ -1,5 +1,6 @@
 """`bench ablate` from arms to report on a small world, and what it does not train again."""
 
+import itertools
 import json
 import shutil
 
@@ -8,8 +9,9 @@ import pandas as pd
 import PIL.Image
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from harness.ablation import FULL, read_arms
+from harness.ablation import FULL, arm_file, read_arms
 from harness.errors import BenchError
 from lofi.ablate_budget import Speed
 from lofi.train import Run
@@ -92,6 +94,23 @@ def painted(one, other) -> float:
     return (grids[0] & grids[1]).sum() / union if union else 0.0
 
 
+def test_the_representation_measure_is_of_the_encoder_of_the_arm(done):
+    def encoder(arm, *inner):
+        folder = done.out.joinpath("training", arm, *inner, "model")
+        values = load_file(folder / "model.safetensors")
+        return {k: v for k, v in values.items() if k.startswith("towers.vision_model.")}
+
+    arms = [path.name for path in sorted((done.out / "training").iterdir())]
+    assert len(arms) == 4
+    own = [encoder(arm) for arm in arms]
+    for arm, trained in zip(arms, own, strict=True):
+        frozen = encoder(arm, "representation")
+        assert frozen.keys() == trained.keys()
+        assert all(torch.equal(value, trained[name]) for name, value in frozen.items())
+    for one, other in itertools.combinations(own, 2):
+        assert not all(torch.equal(value, other[name]) for name, value in one.items())
+
+
 def test_the_report_has_tables_figures_and_says_under_trained(done):
     text = (done.out / "ablation.md").read_text()
     assert "under-trained: direction only" in text
@@ -161,6 +180,24 @@ def test_another_arm_of_the_same_name_is_refused(done, tmp_path):
     assert "losses.sigmoid=0.0, now in chunk=1" in str(result.exception)
 
 
+def test_an_arm_of_other_data_is_a_failure_row_and_is_not_trained_again(done, tmp_path):
+    small = done.copied(tmp_path)
+    for seed in (0, 1):
+        file = arm_file(small.out, "without-sigmoid", seed)
+        record = json.loads(file.read_text())
+        record["training"]["data"]["source"]["fingerprint"] = "other"
+        file.write_text(json.dumps(record))
+    for options in ((), ("--report-only",)):
+        result = small.run(*options, spread=nothing)
+        assert result.exit_code == 1, result.exception
+        assert isinstance(result.exception, SystemExit)
+        rows = table(small)
+        assert set(rows["arm"]) == {"without-sigmoid"}
+        assert set(rows["status"]) == {"failed"}
+        assert rows["note"].str.contains("source.fingerprint").all()
+        assert "without-sigmoid-seed0.json" in (small.out / "ablation.md").read_text()
+
+
 def test_a_killed_arm_goes_on_to_the_weights_of_one_that_was_not(done, tmp_path, monkeypatch):
     small = Small(tmp_path, monkeypatch)
     original, calls = Run._step, []
@@ -200,3 +237,16 @@ def test_the_steps_of_a_budget_are_measured_once_and_kept(tmp_path, monkeypatch)
         plan = json.loads((small.out / "ablation.json").read_text())
         # 80 s for two arms of two seeds, half of each arm's 20 s for training.
         assert (plan["budget"], plan["steps"]) == ("80s", 10)
+
+
+def test_a_report_alone_times_nothing_for_a_budget(done, tmp_path, monkeypatch):
+    small = done.copied(tmp_path)
+    monkeypatch.setattr("lofi.ablate_budget.measure", lambda *_, **__: pytest.fail("timed"))
+    options = ("--report-only", "--budget", "20m")
+    result = small.run(*options, spread=nothing, steps=None)
+    assert isinstance(result.exception, BenchError), result.exception
+    assert "--budget 20m: found arms of no budget" in str(result.exception)
+    assert "--steps 4" in str(result.exception)
+    plan = json.loads((small.out / "ablation.json").read_text())
+    (small.out / "ablation.json").write_text(json.dumps({**plan, "budget": "20m"}))
+    assert small.run(*options, spread=nothing, steps=None).exit_code == 0
