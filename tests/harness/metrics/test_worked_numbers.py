@@ -39,23 +39,32 @@ def test_two_seeds_and_two_patients_worked_by_hand() -> None:
 
 
 def test_three_seeds_that_differ_little_are_judged_by_their_patients() -> None:
-    """Patients differ by 8, seeds by 0.1: the whole variance decides what can be detected."""
+    """Patients differ by 8, seeds by 0.1: two patients with one degree of freedom decide.
+
+    MS_patient = 3 x 32 = 96; the variance of the mean over patients is 96 / 6 = 16.
+    """
     rows = np.array([[0.0, 8.0], [0.1, 8.1], [0.2, 8.2]])
     found = seed_interval(rows)
     ms_seed, ms_patient = 2 * 0.01, 3 * 32.0
-    error = math.sqrt((ms_seed + ms_patient) / 6)
     df = max((ms_seed + ms_patient) ** 2 / (ms_seed**2 / 2 + ms_patient**2), 2)
     assert found.df == pytest.approx(df)
-    assert found.detectable == pytest.approx((t(0.975, df) + t(0.8, df)) * error)
+    assert found.detectable == pytest.approx((t(0.975, 1) + t(0.8, 1)) * 4)
+    assert found.high - found.value == pytest.approx(t(0.975, 1) * 4)
     assert found.seed_variance == pytest.approx(0.01)
     assert found.patient_variance == pytest.approx(32.0)
 
 
 def test_components_below_the_rest_count_as_nothing() -> None:
-    """All that varies is the rest: MS_seed = MS_patient = 0 and MS_rest = 4."""
+    """All that varies is the rest: MS_seed = MS_patient = 0 and MS_rest = 4.
+
+    The means of seeds and of patients agree by luck alone: the interval is that of patients whose
+    mean square is the rest, 4 / 4 = 1, with one degree of freedom.
+    """
     found = seed_interval(np.array([[1.0, -1.0], [-1.0, 1.0]]))
-    assert (found.value, found.low, found.high, found.df) == (0, 0, 0, 1)
-    assert (found.seed_variance, found.patient_variance, found.detectable) == (0, 0, 0)
+    assert (found.value, found.df) == (0, 1)
+    assert (found.low, found.high) == pytest.approx((-t(0.975, 1), t(0.975, 1)))
+    assert (found.seed_variance, found.patient_variance) == (0, 0)
+    assert found.detectable == pytest.approx(t(0.975, 1) + t(0.8, 1))
 
 
 def test_of_one_seed_only_the_patients_are_known() -> None:
