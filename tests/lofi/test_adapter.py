@@ -167,3 +167,17 @@ def test_an_answer_may_be_as_long_as_taught_ones(images, tmp_path, monkeypatch):
     (found,) = model.ground([Query(images[0], "nodule")])
     assert found.status == "ok"
     assert len(found.boxes) == 6
+
+
+def test_threads_are_as_many_after_an_answer_as_before(folder, images, monkeypatch):
+    model, seen = load("cpu", checkpoint=str(folder)), []
+
+    def fails(*_, **__):
+        seen.append(torch.get_num_threads())
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("lofi.generate._greedy", fails)
+    torch.set_num_threads(2)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        model.ground([Query(images[0], "nodule")])
+    assert (seen, torch.get_num_threads()) == ([1], 2)
