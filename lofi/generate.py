@@ -18,7 +18,7 @@ SMALL = 256  # numbers a token; below, an operation of one step is too small to 
 
 @contextmanager
 def _one_thread_if_small(model: LofiModel) -> Iterator[None]:
-    """A small decoder on a CPU runs on one thread: handing its steps to two took 1.7 times as long.
+    """A small decoder on a CPU runs on one thread: shared by two its steps took twice as long.
 
     The number of threads is set back, also after an error.
     """
