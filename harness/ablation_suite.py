@@ -11,26 +11,7 @@ from harness.errors import BenchError, unknown
 from harness.record import Strict
 from harness.suite import find_suite
 from harness.suite_schema import Evaluation
-from harness.suite_yaml import read_yaml
-
-
-def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings on one level, so that none is hidden in a mapping or takes others of it along.
-
-    >>> dotted({"data": {"boxes": "region"}, "chunk": 1})
-    {'data.boxes': 'region', 'chunk': 1}
-
-    Raises:
-        ValueError: a mapping without settings.
-    """
-    out: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if value == {}:
-            raise ValueError(f"{name!r}: found no settings below it. Expected some, or no such key")
-        out |= dotted(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
-    return out
-
+from harness.suite_yaml import dotted, read_yaml
 
 Dotted: TypeAlias = Annotated[dict[str, Any], AfterValidator(dotted)]
 

@@ -16,6 +16,24 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _MAX_BYTES = 1_000_000  # a suite is a page of text; more is not one
 
 
+def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings on one level, so that none is hidden in a mapping or takes others of it along.
+
+    >>> dotted({"data": {"boxes": "region"}, "chunk": 1})
+    {'data.boxes': 'region', 'chunk': 1}
+
+    Raises:
+        ValueError: a mapping without settings.
+    """
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if value == {}:
+            raise ValueError(f"{name!r}: found no settings below it. Expected some, or no such key")
+        out |= dotted(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return out
+
+
 def read_yaml(path: Path, environ: Mapping[str, str] = os.environ) -> tuple[Any, dict[Place, int]]:
     """The document as dicts, lists and scalars, and the line (from 1) of every place in it.
 

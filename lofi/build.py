@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from harness.registry import shipped_checkpoints
-from lofi.config import LofiConfig
+from lofi.config import PARTS, LofiConfig
 from lofi.model import LofiModel
 from lofi.pooling import pool_grid, position_codes, start_heads_at_places
 from lofi.prompt import END, train_tokenizer
@@ -58,8 +58,7 @@ def settings_for(config: LofiConfig, model: LofiModel) -> LofiConfig:
     """The settings to train a stored model on by: with `init` its parts are as they are."""
     if not config.init:
         return as_built(config, model.towers)
-    parts = ("towers", "tokens", "decoder", "adapters")
-    return config.model_copy(update={name: getattr(model.config, name) for name in parts})
+    return config.model_copy(update={name: getattr(model.config, name) for name in PARTS})
 
 
 def lofi_folder(named: str) -> Path:

@@ -11,6 +11,7 @@ from harness.suite_yaml import plain_yaml
 
 PRESETS = Path(__file__).parent / "presets"
 LOSSES = ("sigmoid", "captioning", "grounding", "dense_captioning")
+PARTS = ("towers", "tokens", "decoder", "adapters")  # what a LoFi directory decides of the settings
 
 
 class Settings(BaseModel):
@@ -189,12 +190,15 @@ def read_preset(name: str, overrides: Mapping[str, Any] | None = None) -> LofiCo
 
     Raises:
         BenchError: no such preset, an unknown key (with the nearest known one), a value that does
-            not fit.
+            not fit, a part of the model that `init` decides.
     """
-    values = _resolve(name)
-    override(values, overrides or {})
+    values, given = _resolve(name), overrides or {}
+    override(values, given)
     values.setdefault("name", Path(name).stem)
-    return parse(values, where=name)
+    config = parse(values, where=name)
+    if config.init:
+        _refuse_parts(config.init, given)
+    return config
 
 
 def parse(values: Mapping[str, Any], where: str) -> LofiConfig:
@@ -204,19 +208,6 @@ def parse(values: Mapping[str, Any], where: str) -> LofiConfig:
         return LofiConfig.model_validate(dict(values))
     except ValueError as error:
         raise BenchError(f"{where}: {error}") from error
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one level with dotted names.
-
-    >>> flat({"name": "a", "data": {"shift": 0.1}})
-    {'name': 'a', 'data.shift': 0.1}
-    """
-    out: dict[str, Any] = {}
-    for key, value in values.items():
-        inner = isinstance(value, Mapping)
-        out |= flat(value, f"{prefix}{key}.") if inner else {prefix + key: value}
-    return out
 
 
 def _resolve(name: str, children: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -267,6 +258,15 @@ def override(values: dict[str, Any], overrides: Mapping[str, Any]) -> None:
     """
     for dotted, value in overrides.items():
         _put(values, dotted, value)
+
+
+def _refuse_parts(init: str, overrides: Mapping[str, Any]) -> None:
+    for key, value in overrides.items():
+        if key.partition(".")[0] in PARTS:
+            raise BenchError(
+                f"{key}={value} has no effect: with init={init} its {', '.join(PARTS[:-1])} and "
+                f"{PARTS[-1]} are used. Leave out one of the two."
+            )
 
 
 def _put(values: dict[str, Any], dotted: str, value: Any) -> None:

@@ -17,9 +17,10 @@ from harness.cache_root import cache_root
 from harness.datasets.training import TrainingSet
 from harness.environment import pick_device
 from harness.errors import BenchError
+from harness.suite_yaml import dotted
 from lofi.build import build, lofi_folder, settings_for
 from lofi.checkpoint import from_pretrained, save_pretrained
-from lofi.config import LofiConfig, flat, read_preset
+from lofi.config import LofiConfig, read_preset
 from lofi.data import Studies
 from lofi.model import LofiModel
 from lofi.read import read_studies
@@ -203,7 +204,7 @@ def _accelerator(config: LofiConfig, wanted: Fit) -> Any:
             "here; of several GPUs take some with CUDA_VISIBLE_DEVICES."
         )
     if wanted.tracker:
-        settings = flat(config.model_dump(mode="json"))
+        settings = dotted(config.model_dump(mode="json"))
         plain = {k: v if isinstance(v, int | float | str) else str(v) for k, v in settings.items()}
         accelerator.init_trackers(config.name, config=plain)
     return accelerator

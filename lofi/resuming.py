@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 from harness.errors import BenchError
-from lofi.config import LofiConfig, flat, parse
+from harness.suite_yaml import dotted
+from lofi.config import LofiConfig, parse
 
 # What may be changed on the way: how long, how fast, in which parts, and how often it is looked at.
 SCHEDULE = frozenset(
@@ -22,7 +23,7 @@ def refuse_other_settings(last: Path, wanted: LofiConfig) -> None:
         BenchError: something else differs; the settings are named.
     """
     stored = parse(json.loads((last / "config.json").read_text())["settings"], str(last))
-    began, asked = (flat(one.model_dump(mode="json")) for one in (stored, wanted))
+    began, asked = (dotted(one.model_dump(mode="json")) for one in (stored, wanted))
     free = {f"training.{name}" for name in SCHEDULE}
     differing = [
         f"{name} {began[name]} (asked for: {asked[name]})"

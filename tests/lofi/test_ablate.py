@@ -137,6 +137,8 @@ REFUSED = [
     ({"changes": [{"set": {"data": {"dataset": "padchest-gr"}}}]}, "other data are not compared"),
     ({"changes": [{"set": {"lofi": {"data": {"boxes": "region"}}}}]}, "are not compared"),
     ({"changes": [{"set": {"training": {1: 2}}}]}, "unknown key '1'"),
+    ({"changes": [{"set": {"tokens.kind": "heads"}}], "set": {"init": "lofi-tiny"}},
+     "tokens.kind=heads has no effect: with init=lofi-tiny its towers, tokens"),
     ({"changes": [{"set": {"training.seed": 7}}]}, "Use --seeds 7"),
     ({"losses": ["sigmoid"], "set": {"training.seed": 7}}, "-o training.seed=7: .* --seeds 7"),
     ({"losses": ["sigmoid"], "set": {"training": {"seed": 7}}}, "-o training.seed=7: .*--seeds 7"),
