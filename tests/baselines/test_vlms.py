@@ -1,7 +1,6 @@
 """Generative models and detectors: what they are shown, how their answers reach the film."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -11,7 +10,6 @@ from transformers import AutoProcessor
 
 from baselines.cards import load
 from baselines.codecs import encode
-from baselines.hf_detector import Detector
 from baselines.hf_vlm import InContextVlm, Vlm
 from baselines.vlm_inputs import Turn, batch_inputs
 from harness.geometry import read_geometry
@@ -272,37 +270,3 @@ def test_a_layout_for_one_image_says_so_when_given_more(tiny):
     turn = Turn(PIL.Image.new("RGB", (8, 8)), "a", "b")
     with pytest.raises(NotScorable, match="room for one image"):
         batch_inputs(vlm.processor, vlm.rules, [[turn, turn]])
-
-
-# --- detectors
-
-
-@pytest.mark.parametrize("name", DETECTORS)
-def test_boxes_and_scores_are_those_of_the_librarys_post_processing(tiny, films, name):
-    model: Detector = loaded(tiny, name)
-    processor = AutoProcessor.from_pretrained(tiny(name))
-    film = films[1]
-    width, height = film.size()
-    text = [["left effusion"]] if name == "tiny-owlv2" else "left effusion."
-    rgb = PIL.Image.fromarray(film.read()).convert("RGB")
-    inputs = processor(images=rgb, text=text, return_tensors="pt")
-    with torch.inference_mode():
-        outputs = model.model(**inputs)
-    found = processor.post_process_grounded_object_detection(
-        outputs, threshold=model.rules.threshold, target_sizes=[(height, width)]
-    )[0]
-    order = np.argsort(-found["scores"].numpy(), kind="stable")
-    boxes = found["boxes"].numpy()[order] / [width, height, width, height]
-    boxes = boxes.clip(0, 1)
-    kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    answer = model.ground([Query(film, "Left effusion")])[0]
-    assert np.allclose(answer.boxes, boxes[kept], atol=1e-5)
-    assert np.allclose(answer.scores, found["scores"].numpy()[order][kept], atol=1e-6)
-
-
-def test_nothing_above_the_threshold_is_an_explicit_none(tiny, films, tmp_path):
-    card = Path(tiny("tiny-owlv2"), "card.yaml").read_text()
-    (tmp_path / "strict.yaml").write_text(card.replace("threshold: 0.01", "threshold: 1.1"))
-    model = load(card=str(tmp_path / "strict.yaml"), path=tiny("tiny-owlv2"))
-    answer = model.ground([Query(films[0], "a")])[0]
-    assert (answer.status, len(answer.boxes), len(answer.scores)) == ("empty", 0, 0)

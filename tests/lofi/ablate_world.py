@@ -11,11 +11,8 @@ import yaml
 from click.testing import CliRunner
 
 from harness.commands.ablate import command
-from harness.datasets.training import TrainingSet, TrainingStudy
 from harness.isolate import Ended
-from harness.samples import ImageRef
-from harness.text import sentences
-from tests.lofi.conftest import TINY, world
+from tests.lofi.conftest import TINY, training_set, world
 
 FILMS = 36  # 24 of them with a box, so that grounding has more than 20 patients
 DECODER = {f"decoder.{key}": value for key, value in TINY["decoder"].items()}
@@ -52,16 +49,6 @@ def films(folder: Path) -> Path:
     return folder
 
 
-def training_set(folder: Path, split: str) -> TrainingSet:
-    studies = []
-    for number, (square, text, regions) in enumerate(world(12, seed=len(split))):
-        file = folder / f"{split}-{number}.png"
-        PIL.Image.fromarray(square).save(file)
-        ref = ImageRef(f"{split}-{number}", file, f"p{number}", f"s{number}")
-        studies.append(TrainingStudy(ref, text, sentences(text), tuple(regions)))
-    return TrainingSet("mimic-cxr", split, "lesion", "phantom 1", tuple(studies), 12, {}, True)
-
-
 def here(_executor, function, orders, heard=lambda *_: None):
     """What `spread` does, in this process."""
     for index, order in enumerate(orders):
@@ -81,7 +68,7 @@ class Small:
     def __init__(self, base: Path, patch: pytest.MonkeyPatch):
         self.base, self.patch = base, patch
         self.out = base / "out"
-        made = {split: training_set(base, split) for split in ("train", "validation")}
+        made = {split: training_set(base, split, 12) for split in ("train", "validation")}
         patch.setattr("lofi.fit.training_set", lambda _, split, *__, **___: made[split])
         patch.setenv("BENCH_CACHE", str(base / "cache"))
         self.films = films(base / "films")

@@ -1,9 +1,16 @@
 """Small worlds for LoFi's tests: one bright square per picture, said and boxed."""
 
+from pathlib import Path
+
 import numpy as np
+import PIL.Image
 import pytest
 import torch
+from transformers import SiglipConfig, SiglipModel
 
+from harness.datasets.training import TrainingSet, TrainingStudy
+from harness.samples import ImageRef
+from harness.text import sentences
 from lofi.build import build
 from lofi.config import LofiConfig, parse
 from lofi.data import Studies, Study
@@ -89,6 +96,33 @@ def studies_for(model: LofiModel, count: int = 12, seed: int = 0) -> Studies:
         for n, (_, text, regions) in enumerate(made)
     )
     return Studies(np.stack([square for square, _, _ in made]), items)
+
+
+def training_set(folder: Path, split: str, count: int) -> TrainingSet:
+    """The small world as files of a training set, one for each split."""
+    studies = []
+    for number, (square, text, regions) in enumerate(world(count, seed=len(split))):
+        file = folder / f"{split}-{number}.png"
+        PIL.Image.fromarray(square).save(file)
+        ref = ImageRef(f"{split}-{number}", file, f"p{number}", f"s{number}")
+        studies.append(TrainingStudy(ref, text, sentences(text), tuple(regions)))
+    return TrainingSet("mimic-cxr", split, "lesion", "phantom 1", tuple(studies), count, {}, True)
+
+
+def save_siglip(folder: Path, tokenizer, vision: dict[str, int], text: dict[str, int]) -> Path:
+    """A SigLIP of one layer and 32 numbers in `folder`, with this tokenizer."""
+    shared = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
+    ids = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
+    words = {**shared, **ids, "vocab_size": len(tokenizer), "projection_size": 32, **text}
+    config = SiglipConfig(vision_config={**shared, **vision}, text_config=words)
+    SiglipModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def make(**changes) -> LofiModel:

