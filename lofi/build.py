@@ -1,7 +1,8 @@
 """A LoFi model from its settings: fresh or pretrained parts, and what of them is trained."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from transformers import (
     SiglipModel,
 )
 
+from harness.errors import BenchError
 from harness.registry import shipped_checkpoints
 from lofi.config import PARTS, LofiConfig
 from lofi.model import LofiModel
@@ -90,7 +92,22 @@ def _towers(config: LofiConfig, small: Any) -> tuple[SiglipModel, Any]:
     if (folder / "training.json").is_file():
         source = LofiModel.from_pretrained(folder)
         return source.towers, source.text_tokenizer
-    return SiglipModel.from_pretrained(pretrained), _tokenizer(pretrained, small)
+    with _naming("towers.pretrained", "--encoder", pretrained):
+        return SiglipModel.from_pretrained(pretrained), _tokenizer(pretrained, small)
+
+
+@contextmanager
+def _naming(setting: str, flag: str, named: str) -> Iterator[None]:
+    """What transformers says of a base model that it cannot find, with what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        said = str(error).strip().splitlines()[0]
+        raise BenchError(
+            f"{setting}={named}: {said} Expected a folder, a hub name whose files are here or may "
+            "be fetched, or the name of a shipped checkpoint. "
+            f"Name a folder: -o {setting}=FOLDER, or {flag} FOLDER of bench convert."
+        ) from error
 
 
 def _tokenizer(pretrained: str, small: Any, gguf_file: str = "") -> Any:
@@ -132,7 +149,8 @@ def _decoder(config: LofiConfig, tokenizer: Any) -> Gemma3ForCausalLM:
     sizes = config.decoder
     if sizes.pretrained:
         extra = {"gguf_file": sizes.gguf_file} if sizes.gguf_file else {}
-        return AutoModelForCausalLM.from_pretrained(sizes.pretrained, **extra)
+        with _naming("decoder.pretrained", "--decoder", sizes.pretrained):
+            return AutoModelForCausalLM.from_pretrained(sizes.pretrained, **extra)
     settings = Gemma3TextConfig(
         vocab_size=len(tokenizer),
         **_special_ids(tokenizer),

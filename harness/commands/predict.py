@@ -167,7 +167,7 @@ def _boxes(
 
 def _texts(reports: Path | None, data: Sequence[str], limit: int, told: RunProgress) -> list[str]:
     if reports is not None:
-        return [line for line in reports.read_text("utf-8").splitlines() if line.strip()]
+        return _lines(reports)
     from harness.data_access import DataAccess
     from harness.roots import data_roots
     from harness.samples import ImageText
@@ -179,6 +179,16 @@ def _texts(reports: Path | None, data: Sequence[str], limit: int, told: RunProgr
         raise BenchError(f"{loaded.reason} Or name a text file: --reports FILE.")
     found = [one.text for one in loaded.dataset.samples if isinstance(one, ImageText)]
     return list(dict.fromkeys(found))
+
+
+def _lines(reports: Path) -> list[str]:
+    try:
+        found = [line for line in reports.read_text("utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise BenchError(f"{reports}: not text: {error}. Expected one report per line.") from error
+    if not found:
+        raise BenchError(f"{reports}: found no text. Expected one report per line.")
+    return found
 
 
 def nearest_texts(

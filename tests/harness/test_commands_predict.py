@@ -169,3 +169,17 @@ def test_without_reports_those_of_a_dataset_are_searched_or_asked_for(
     monkeypatch.setattr(DataAccess, "load", lambda *_: Loaded(None, "mimic-cxr is not set."))
     refused = bench(*arguments)
     assert str(refused.exception) == "mimic-cxr is not set. Or name a text file: --reports FILE."
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b" \n\n", "found no text"), (b"\xff\xd8", "not text")]
+)
+def test_a_file_without_reports_is_told(
+    given: Load, tmp_path: Path, content: bytes, said: str
+) -> None:
+    given(Seer())
+    file = tmp_path / "empty.txt"
+    file.write_bytes(content)
+    refused = bench("predict", str(FILM), "--device", "cpu", "--reports", str(file))
+    assert f"{file}: {said}" in str(refused.exception)
+    assert "Expected one report per line" in str(refused.exception)

@@ -94,3 +94,16 @@ def test_weights_stored_in_half_precision_are_loaded_as_fp32(whole: Path) -> Non
     model = from_pretrained(whole)
     assert {value.dtype for value in model.parameters()} == {torch.float32}
     assert not model.training
+
+
+@pytest.mark.parametrize(
+    ("part", "flag"), [("towers", "--encoder FOLDER"), ("decoder", "--decoder FOLDER")]
+)
+def test_a_base_model_that_is_nowhere_is_named_with_the_ways_to_give_it(
+    tmp_path: Path, part: str, flag: str
+) -> None:
+    nowhere = str(tmp_path / "nowhere")
+    with pytest.raises(BenchError, match=flag) as caught:
+        make(**{part: {"pretrained": nowhere}})
+    assert str(caught.value).startswith(f"{part}.pretrained={nowhere}: ")
+    assert f"-o {part}.pretrained=FOLDER" in str(caught.value)
