@@ -148,7 +148,7 @@ class LofiConfig(Settings):
     """All of one model and its training.
 
     `init`: a LoFi directory to train on from, whole; its towers, tokens, decoder and adapters are
-    then used whatever is said of them here.
+    then used whatever a preset says of them, and an override of one is an error.
     """
 
     name: str = "lofi"

@@ -92,15 +92,17 @@ def test_a_trained_model_is_trained_on_with_its_own_parts_words_and_exposure(sma
     record = json.loads((first / "model" / "training.json").read_text())
     record["trained_on"] = [{"dataset": "elsewhere", "split": "train", "modality": "images"}]
     (first / "model" / "training.json").write_text(json.dumps(record))
+    # The preset says 9 tokens; the stored model has 4, and keeps them.
+    nine = tmp_path / "nine.yaml"
+    nine.write_text(yaml.safe_dump({"extends": str(small), "tokens": {"count": 9}}))
     other = {
         "init": str(first / "model"),
-        "tokens.count": 9,  # the stored model has 4, and keeps them
         "losses.sigmoid": 0,
         "training.steps": 1,
         "training.learning_rate": 1e-9,
         "training.weight_decay": 0.0,
     }
-    wanted = Fit(str(small), tmp_path / "second", other, device="cpu")
+    wanted = Fit(str(nine), tmp_path / "second", other, device="cpu")
     fit(wanted, say=lambda _: None)
     one, two = (from_pretrained(folder / "model") for folder in (first, tmp_path / "second"))
     assert two.config.tokens.count == 4
@@ -111,7 +113,7 @@ def test_a_trained_model_is_trained_on_with_its_own_parts_words_and_exposure(sma
     seen = {entry.dataset for entry in describe(str(tmp_path / "second" / "model")).trained_on}
     assert seen == {"elsewhere", "mimic-cxr-phantom"}
     longer = {**other, "training.steps": 2}
-    again = fit(Fit(str(small), tmp_path / "second", longer, device="cpu"), say=lambda _: None)
+    again = fit(Fit(str(nine), tmp_path / "second", longer, device="cpu"), say=lambda _: None)
     assert [one["from_step"] for one in again.sessions] == [0, 1]
 
 
