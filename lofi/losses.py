@@ -1,5 +1,6 @@
 """LoFi's losses as pure functions: sigmoid over all pairs, and answers of the language model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -195,18 +196,25 @@ def answer_loss(
     return (each * weights[kept]).sum() / weights[kept].sum().clamp(min=1e-6)
 
 
-def total_loss(
-    values: dict[str, Tensor], weights: dict[str, float], location_mode: str = "sum"
-) -> Float[Tensor, ""]:
-    """Ls + lambda_c Lc + lambda_g Lg + lambda_d Ld over the losses that were computed.
+def weighted(
+    values: Mapping[str, Tensor], weights: Mapping[str, float], location_mode: str = "sum"
+) -> dict[str, Tensor]:
+    """Each loss that was computed times its factor in the total.
 
     With `location_mode` "mean" grounding and dense captioning count half each; with "sample" the
     batch was already divided between them, which is the same in expectation.
     """
     half = {"grounding", "dense_captioning"} if location_mode != "sum" else set()
-    parts = [
-        weights[name] * value * (0.5 if name in half else 1.0) for name, value in values.items()
-    ]
-    if not parts:
+    return {
+        name: weights[name] * value * (0.5 if name in half else 1.0)
+        for name, value in values.items()
+    }
+
+
+def total_loss(
+    values: Mapping[str, Tensor], weights: Mapping[str, float], location_mode: str = "sum"
+) -> Float[Tensor, ""]:
+    """Ls + lambda_c Lc + lambda_g Lg + lambda_d Ld over the losses that were computed."""
+    if not values:
         raise ValueError("no loss was computed")
-    return torch.stack(parts).sum()
+    return torch.stack(list(weighted(values, weights, location_mode).values())).sum()

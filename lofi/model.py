@@ -86,6 +86,10 @@ class LofiModel(nn.Module):
         hidden = vision.encoder(inputs_embeds=vision.embeddings(pixels)).last_hidden_state
         return vision.post_layernorm(hidden)
 
+    def embed_patches(self, patches: Float[Tensor, "n p d"]) -> Float[Tensor, "n d"]:
+        """The unit embeddings that the tower's pooling head makes of patch tokens."""
+        return F.normalize(self.towers.vision_model.head(patches).float(), dim=-1)
+
     def embed_texts(self, ids: Int[Tensor, "n length"]) -> Float[Tensor, "n d"]:
         """Unit embeddings of texts padded to the tower's length."""
         out = self.towers.text_model(input_ids=ids)

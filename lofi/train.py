@@ -21,8 +21,9 @@ from lofi.checkpoint import WEIGHTS, load_weights, replace_folder, save_pretrain
 from lofi.config import LofiConfig
 from lofi.data import Studies, split_account
 from lofi.exchange import average
-from lofi.held_out import held_out_losses, score_of
+from lofi.held_out import held_out_batches, held_out_losses, score_of
 from lofi.model import LofiModel
+from lofi.pull import pulls
 from lofi.resuming import refuse_other_settings
 from lofi.schedule import optimizer_of, rate
 from lofi.step import backward
@@ -196,7 +197,8 @@ class Run:
         self.ahead.settle()
         if self.leads:
             found = {"step": self.progress.step, **validate(self.model, self.validation)}
-            found |= held_out_losses(self.model, self.batches, self.validation)
+            batches = held_out_batches(self.model, self.batches, self.validation)
+            found |= held_out_losses(self.model, batches) | pulls(self.model, batches)
             self.progress.history.append(found)
             _append(self.folder / "log.jsonl", {f"validation/{k}": v for k, v in found.items()})
             self.say("validation " + "  ".join(f"{k} {v:.4g}" for k, v in found.items()))

@@ -89,6 +89,7 @@ def markdown(
 ) -> str:
     """The whole page."""
     from reports.ablation_cost_text import cost_section
+    from reports.ablation_pull import pull_section
 
     lines = [f"# {escape(found.title)}", ""]
     lines += [f"*{PHANTOM_SENTENCE}*", ""] if found.phantom else []
@@ -97,7 +98,8 @@ def markdown(
     for name in figures:
         lines += [f"![{name}](figures/{name}.png)", "", f"*{FIGURES[name]}*", ""]
     lines += [READING, ""]
-    lines += _numbers(found) + _groups(found) + _shares(found) + cost_section(found)
+    lines += _numbers(found) + _groups(found) + _shares(found)
+    lines += pull_section(found) + cost_section(found)
     lines += _pictures(pictures) + _arms(found)
     return "\n".join(lines).rstrip() + "\n"
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lofi.held_out import held_out_losses, score_of
+from lofi.held_out import held_out_batches, held_out_losses, score_of
 from lofi.train import Run, train
 from tests.lofi.conftest import make, studies_for
 
@@ -53,6 +53,8 @@ def test_validation_says_the_losses_that_are_trained_and_no_other(tmp_path):
     progress = trained(tmp_path, model, say=silent)
     names = {key for key in progress.history[-1] if key.startswith("loss/")}
     assert names == {"loss/sigmoid", "loss/grounding", "loss/dense_captioning"}
+    names = {key for key in progress.history[-1] if key.startswith("pull/")}
+    assert names == {"pull/sigmoid", "pull/grounding", "pull/dense_captioning"}
 
 
 def test_losses_on_validation_are_those_of_the_step_without_its_gradient(tmp_path):
@@ -64,7 +66,7 @@ def test_losses_on_validation_are_those_of_the_step_without_its_gradient(tmp_pat
     model = make(training={"batch_size": 4})
     studies = studies_for(model, 4, 1)
     run = Run(model, (studies, studies), folder=tmp_path, say=silent, accelerator=_Alone())
-    found = held_out_losses(model, run.batches, studies)
+    found = held_out_losses(model, held_out_batches(model, run.batches, studies))
     model.eval()
     values = backward(
         model, run.batches(0), weights=model.config.losses.model_dump(), autocast=nullcontext
