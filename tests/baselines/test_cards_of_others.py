@@ -1,6 +1,6 @@
 """Cards that users write: read as they are meant, refused when they say what they may not."""
 
-import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -110,18 +110,10 @@ def test_unknown_names_get_the_nearest_known():
         read_card("nowhere/mine.yaml")
 
 
-def test_a_card_beside_its_weights_finds_them_there(tmp_path):
-    content = {
-        "title": "Mine",
-        "family": "hf_dual",
-        "source": {"hub": "me/mine"},
-        "licence": "MIT",
-        "trained_on": [],
-        "verified": "never",
-    }
+def test_a_card_beside_its_weights_finds_them_there(written, tmp_path):
     folder = tmp_path / "my-model"
     folder.mkdir()
-    (folder / "card.yaml").write_text(json.dumps(content))
+    Path(written()).rename(folder / "card.yaml")
     (folder / "model.safetensors").write_text("w")
     card = describe(card=str(folder))
     assert (card.name, len(card.weights)) == ("my-model", 64)
